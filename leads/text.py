@@ -49,8 +49,19 @@ _SPACED_OUT = re.compile(r"(?<!\w)[^\W\d_](?:[ .\-_*]{1,2}[^\W\d_]){2,}+")
 _BETWEEN = re.compile(r"[ .\-_*]")
 _WORD_CHARACTER = re.compile(r"\w")
 _REPEATED = re.compile(r"([^\d\s])\1{2,}")
-# Digits and signs used as letters: between letters, or before two or more letters at the start of a word.
-_STAND_INS = re.compile(r"(?<=[^\W\d_])[013457@$!|]+(?=[^\W\d_])|(?<![\w@$])[013457@$](?=[^\W\d_]{2,}\b)")
+# Digits and signs used as letters: between letters, or before two or more letters at the start of a word, but not in
+# ordinals, times of day and measures.
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[013457@$!|]+(?=[^\W\d_])")
+_STAND_INS = re.compile(
+    rf"{_BETWEEN_LETTERS.pattern}|(?<![\w@$])"
+    r"(?!1st\b|3rd\b|[457]th\b|\d(?:[ap]m|min|mins|sec|hrs?|yrs?|km|kg|[mc]m|ml|[gm]b|lbs?|ft|oz)\b)"
+    r"[013457@$](?=[^\W\d_]{2,}\b)"
+)
+# A word with one between letters may have digits for letters at its ends too.
+_WORD, _AT_ENDS = (
+    re.compile(r"[^\W_]+(?:[@$!|]+[^\W_]+)*"),
+    re.compile(r"^[013457]+(?=[^\W\d_])|(?<=[^\W\d_])[013457]+$"),
+)
 _REPLACED = str.maketrans("013457@$!|", "oieastasil")
 # Cyrillic and Greek letters that look like Latin letters.
 _LOOKALIKES = str.maketrans("авеёзікмнорстухѕјԁһӏνοαεικρτυχ", "abee3ikmhopctyxsjdhlvoaeikptux")
@@ -107,6 +118,15 @@ def plain_form(text: str, max_chars: int | None = None) -> str:
     return _REPEATED.sub(r"\1\1", plain)
 
 
+def letters_for_signs(word: str) -> str:
+    """The word with the letters that digits and signs stand for.
+
+    >>> letters_for_signs("7h3")
+    'the'
+    """
+    return word.translate(_REPLACED)
+
+
 # Logged in place of a text's hash for content of which no stored version is a copy; 0 stands for no text.
 GIVEN = 1
 
@@ -145,11 +165,17 @@ def _undisguised(token: re.Match[str]) -> str:
         return word
     if not word.isascii():
         word = word.translate(_LOOKALIKES)
-    return word if _ADDRESS.match(word) else _STAND_INS.sub(_letters, word)
+    if _ADDRESS.match(word):
+        return word
+    return _STAND_INS.sub(_letters, _WORD.sub(_ends_undisguised, word))
+
+
+def _ends_undisguised(word: re.Match[str]) -> str:
+    return _AT_ENDS.sub(_letters, word.group()) if _BETWEEN_LETTERS.search(word.group()) else word.group()
 
 
 def _letters(stand_ins: re.Match[str]) -> str:
-    return stand_ins.group().translate(_REPLACED)
+    return letters_for_signs(stand_ins.group())
 
 
 def _joined(run: re.Match[str]) -> str:

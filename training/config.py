@@ -98,8 +98,8 @@ class TrainingConfig(Strict):
     )
     about_groups: bool = Field(
         default=False,
-        description="Whether a violation stays one if it is about another group of people. An encoder is then "
-        "also trained on texts with the groups exchanged.",
+        description="Whether a violation stays one if it is about another group of people. The model, and an "
+        "encoder, are then also trained on texts with the groups exchanged, and on friendly texts about groups.",
     )
     never_lower: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         default=NEVER_LOWER,
@@ -116,7 +116,7 @@ DEFAULTS = TrainingConfig()
 # Everything random in training is drawn from it, so equal data gives an equal version.
 SEED = 7
 # Raise it when equal data and settings must give a different version.
-RECIPE = 3
+RECIPE = 4
 
 
 def load_config(settings: Settings, harm: str) -> TrainingConfig:

@@ -246,7 +246,7 @@ def _fit(
     tell: Callable[[str], None],
 ) -> Built:
     settings, config = space.settings, plan.config
-    counts = text_counts(policy, data.texts, encoder, tell)
+    counts = text_counts(policy, config, data.texts, encoder, tell)
     tell(FIT)
     fitted = fit_training_set(settings, policy, config, data, counts)
     tell(BUILD)
@@ -269,8 +269,7 @@ def _fingerprint(data: Dataset, policy: HarmPolicy, config: TrainingConfig, enco
     recipe = {
         "recipe": RECIPE,
         "seed": SEED,
-        # A harm's own model doesn't depend on what only encoders learn from.
-        "config": config.model_dump(mode="json", exclude={"about_groups"}),
+        "config": config.model_dump(mode="json"),
         "encoder": encoder.version if encoder else None,
         "policy": policy.model_dump(mode="json"),
         "data": data.hash,

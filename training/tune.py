@@ -66,7 +66,7 @@ def tune_harm(
         )
     finally:
         engine.dispose()
-    counts = text_counts(policy, data.texts, encoder_of(settings, policy, config), tell)
+    counts = text_counts(policy, config, data.texts, encoder_of(settings, policy, config), tell)
     tuned = search(data, counts, config, threads=settings.threads, seed=SEED, on_trial=tell)
     return SavedTuning(tuned, _save(settings, harm, tuned))
 

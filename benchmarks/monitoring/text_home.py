@@ -234,7 +234,7 @@ def _trained(
     """A version with its reference sample, from what training itself calls."""
     texts = pair.learned
     corpus = Corpus(pair.harm, texts.contents, texts.labels, texts.groups)
-    counts = counts_of(corpus, SetUp("", encoder))
+    counts = counts_of(settings, corpus, SetUp("", encoder))
     rows = Split(np.arange(len(texts)), np.empty(0, np.int64))
     fitted, unread = train(settings, corpus, counts, rows, 0)
     thresholds = tiers.choose(fitted.scores, texts.labels, texts.groups, policy, borrowed=True)

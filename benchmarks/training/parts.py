@@ -70,7 +70,7 @@ def pooled(set_up: str, by_harm: Mapping[str, Sequence[SplitResult]], *, whole: 
 
 def speed(settings: Settings, corpus: Corpus, set_up: SetUp) -> list[Measure]:
     """How fast one process scores new texts, none of which is in the cache of sentence vectors."""
-    counts, rows = quality.counts_of(corpus, set_up), texts.split(corpus, 0)
+    counts, rows = quality.counts_of(settings, corpus, set_up), texts.split(corpus, 0)
     _, version = quality.train(settings, corpus, counts, rows, 0)
     # The time makes them new: an earlier run left the vectors of its own texts.
     new_texts = [f"{text} {time.time_ns()} {i}" for i, text in enumerate(corpus.texts[:_TIMED_TEXTS])]
@@ -106,7 +106,7 @@ def _results(
     policy = load_policies(settings.policies).harms[corpus.harm]
 
     def work() -> list[SplitResult]:
-        counts = quality.counts_of(corpus, set_up)
+        counts = quality.counts_of(settings, corpus, set_up)
         found = [quality.on_split(settings, policy, corpus, counts, seed, peer) for seed, peer in enumerate(peers)]
         report.add(quality.measures(corpus.harm, set_up.name, found))
         return found

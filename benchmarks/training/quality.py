@@ -27,10 +27,11 @@ from leads.settings import Settings
 from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
 from models.version import ModelVersion
+from training.config import load_config
 from training.data.split import folds
 from training.fit import tiers
+from training.fit.counts import TextCounts, count_texts
 from training.fit.model import Fit, draft, fit
-from training.fit.text import TextCounts, count_texts
 from training.report import paired
 from training.report.calibration import by_chance
 
@@ -76,9 +77,10 @@ class SetUp(NamedTuple):
     encoder: CachedEncoder | None
 
 
-def counts_of(corpus: Corpus, set_up: SetUp) -> TextCounts:
+def counts_of(settings: Settings, corpus: Corpus, set_up: SetUp) -> TextCounts:
     """The n-gram counts of the corpus's texts, and their sentence vectors when the set-up has an encoder."""
-    return count_texts(corpus.texts, set_up.encoder)
+    about_groups = load_config(settings, corpus.harm).about_groups
+    return count_texts(corpus.texts, set_up.encoder, about_groups=about_groups)
 
 
 def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, seed: int) -> tuple[Fit, ModelVersion]:
@@ -131,7 +133,7 @@ def across(
     settings: Settings, corpus: Corpus, rows: Split, set_up: SetUp, peer: Baseline
 ) -> tuple[float, float, paired.Interval]:
     """Our average precision on another corpus, the baseline's, and the interval of the difference over resamples."""
-    _, version = train(settings, corpus, counts_of(corpus, set_up), rows, seed=0)
+    _, version = train(settings, corpus, counts_of(settings, corpus, set_up), rows, seed=0)
     labels = corpus.labels[rows.test]
     scores = score(version, [corpus.texts[i] for i in rows.test.tolist()])
     drawn = paired.resample(labels, corpus.groups[rows.test], seed=0)

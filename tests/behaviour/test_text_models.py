@@ -11,8 +11,8 @@ from features.layout import missing
 from models.thresholds import Thresholds
 from models.version import ModelVersion
 from training.data.split import folds
+from training.fit.counts import count_texts
 from training.fit.model import draft, fit
-from training.fit.text import count_texts
 
 CONTRACT = contract_for(text=True)
 SPAM = ("Subscribe to my channel", "free gift cards here", "earn cash from home", "visit www.example.com now")

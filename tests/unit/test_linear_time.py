@@ -27,6 +27,7 @@ from leads.text import normal_form, plain_form, present
 from models.text.minilm import MAX_TOKENS, TOKENIZER
 from models.text.ngrams import grams
 from models.text.sentence import MODEL_FOLDER, PACKAGE
+from models.text.spelling import Spelling
 from serving.scoring.texts.cache import TextColumn
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,7 @@ SHORT, TIMES = 2_500, 8
 FACTOR = 24
 # Below this, the fixed cost of a call matters.
 LEAST_S = 0.001
+SPELLING = Spelling(["wonderful", "beautiful"])
 ENCODER = importlib.util.find_spec(PACKAGE)
 
 
@@ -52,6 +54,7 @@ STEPS: dict[str, Callable[[str], Any]] = {
     "text_counts": lambda text: text_counts([text]),
     "grams": lambda text: grams([text]),
     "router": routed,
+    "repaired": SPELLING.repaired,
     "digest": lambda text: TextColumn.of([text]),
 }
 # A text is one of these, repeated.

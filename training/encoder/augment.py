@@ -1,51 +1,28 @@
-"""Adds texts to what an encoder is trained on: misspelt copies, exchanged target groups, and mentions of groups.
+"""Adds texts to what an encoder is trained on: misspelt copies, exchanged groups, and mentions of groups and names.
 
-Models of contempt for groups learn the names of groups that are often attacked, and score a friendly text by them
-(Dixon et al. 2018). So texts are added in which another group is named, with the labels they have, and texts that name
-groups neutrally, or deny or report contempt, next to texts that express or affirm it. All sentences were written for
-this; none is from a behaviour suite.
+For contempt of groups, texts are added that deny or report it, next to texts that express or affirm it, so that the
+encoder doesn't go by the names of groups. All sentences were written for this; none is from a behaviour suite.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from leads.text import plain_form, text_hash
 from models.text.ngrams import MAX_CHARS
-from training.encoder.examples import Examples
+from training.encoder.examples import HALVES, Examples
+from training.fit.groups import GROUPS, exchanged, friendly
 
 # The weight of an added text: it says less than a text that people wrote and others judged.
 WEIGHT = 0.5
-_MISSPELT_SHARE, _EXCHANGED_SHARE = 0.05, 0.5
+_MISSPELT_SHARE = 0.1
+_PER_SENTENCE_WITH_NAME = 20
 
-# Groups in the plural, with the word for one member as an adjective.
-_GROUPS = (
-    ("women", "female"), ("men", "male"), ("girls", "girl"), ("gay people", "gay"), ("lesbians", "lesbian"),
-    ("bisexual people", "bisexual"), ("trans people", "trans"), ("muslims", "muslim"), ("jews", "jewish"),
-    ("christians", "christian"), ("catholics", "catholic"), ("hindus", "hindu"), ("sikhs", "sikh"),
-    ("atheists", "atheist"), ("black people", "black"), ("white people", "white"), ("asian people", "asian"),
-    ("arabs", "arab"), ("africans", "african"), ("mexicans", "mexican"), ("latinos", "latino"),
-    ("indians", "indian"), ("chinese people", "chinese"), ("irish people", "irish"), ("poles", "polish"),
-    ("turks", "turkish"), ("roma", "roma"), ("immigrants", "immigrant"), ("refugees", "refugee"),
-    ("foreigners", "foreign"), ("disabled people", "disabled"), ("deaf people", "deaf"), ("blind people", "blind"),
-    ("autistic people", "autistic"), ("old people", "old"), ("young people", "young"), ("poor people", "poor"),
-)  # fmt: skip
-_NEUTRAL = (
-    "{many} sang along all evening", "the choir was founded by {many} in the sixties",
-    "a playlist for {many} and everyone else", "my {one} friend showed me this track",
-    "our {one} teacher taught us this song", "she grew up in a {one} family and plays the violin",
-    "the {one} drummer on this record is great", "a documentary about {many} in jazz",
-    "this song is about {many} who moved to the city", "i interviewed {many} about their favourite albums",
-    "so good to meet {many} at the concert", "the band has two {one} members",
-    "as a {one} person i feel at home here", "i am {one} and i love this chorus",
-    "thanks to the {many} who organised the festival", "a {one} podcast host talks about work and family",
-    "many {many} listen to this station", "the audience, {many} among others, danced until late",
-    "{many} have the same rights as everybody", "{many} are welcome here",
-)  # fmt: skip
 _EXPRESSED = (
     "{many} are vermin", "i despise {many}", "{many} should be locked up, all of them",
     "we do not want {many} in this town", "get rid of the {many}", "{many} are a disease",
@@ -65,8 +42,19 @@ _AFFIRMED = (
 )  # fmt: skip
 _SAID = ("{many} are vermin", "{many} are a disease", "{many} are stupid animals", "{many} ruin everything")
 
-_NAMES = {name: i for i, pair in enumerate(_GROUPS) for name in pair}
-_NAMED = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)) + r")\b")
+_NAMES = (
+    "anna", "mohammed", "ahmed", "aisha", "li", "chen", "yuki", "hiroshi", "priya", "raj", "david", "moshe", "rachel",
+    "kwame", "chidi", "adaeze", "jose", "carlos", "lucia", "ivan", "olga", "piotr", "kasia", "sven", "ingrid", "jack",
+    "emma", "tyrone", "latoya", "deshawn", "ali", "zeynep", "mehmet", "linh", "sanjay", "fatou", "amara", "sean",
+    "niamh", "giulia", "hans", "noa", "yusuf", "leila", "ngozi", "babajide", "xiu", "hyun",
+)  # fmt: skip
+_OF_NAMES = (
+    "{name} plays the bass on this one", "this was written by {name}", "{name} sings in our choir",
+    "thanks {name}, see you at the show", "{name} has a lovely voice", "i heard {name} on the radio this morning",
+    "happy birthday {name}", "{name} produced the whole album", "does {name} play any other instrument",
+    "{name} wrote the words and her brother the tune", "{name} sings the chorus together with the audience",
+    "hello {name}, thank you for the lovely evening",
+)  # fmt: skip
 _WORD = re.compile(r"[a-z]{5,}")
 
 
@@ -86,9 +74,9 @@ def augmented(examples: Examples, about_groups: Collection[str], *, seed: int) -
     """
     random = np.random.default_rng(seed)
     about = np.array([harm in about_groups for harm in examples.harms])
-    added = [*_misspelt(examples, random)]
+    added = [*_misspelt(examples, random), *_with_names(examples)]
     if about.any():
-        added += [*_exchanged(examples, about, random), *_written(examples, about)]
+        added += [*_exchanged(examples, about), *_written(examples, about)]
     known, new = set(examples.hashes.tolist()), dict[int, _Added]()
     for one in added:
         key = text_hash(one.text)
@@ -127,36 +115,33 @@ def _typo(word: str, random: np.random.Generator) -> str:
     return kinds[int(random.integers(len(kinds)))]
 
 
-def _exchanged(examples: Examples, about: np.ndarray, random: np.random.Generator) -> list[_Added]:
+def _exchanged(examples: Examples, about: np.ndarray) -> list[_Added]:
     found = []
     for i, text in enumerate(examples.texts):
-        if not _NAMED.search(text) or random.random() >= _EXCHANGED_SHARE:
-            continue
         labels = np.where(about, examples.labels[i], np.nan)
-        if np.isnan(labels).all():
-            continue
-        shift = int(random.integers(1, len(_GROUPS)))
-
-        def other(match: re.Match[str], shift: int = shift) -> str:
-            name = match.group()
-            place = _NAMES[name]
-            return _GROUPS[(place + shift) % len(_GROUPS)][int(name == _GROUPS[place][1])]
-
-        found.append(_Added(_NAMED.sub(other, text), labels.tolist(), int(examples.halves[i])))
+        other = None if np.isnan(labels).all() else exchanged(text)
+        if other is not None:
+            found.append(_Added(other, labels.tolist(), int(examples.halves[i])))
     return found
+
+
+def _with_names(examples: Examples) -> list[_Added]:
+    """Sentences with names of many origins, which violate no harm; fewer where there are few examples."""
+    ways, most = len(_OF_NAMES), len(examples.texts) // _PER_SENTENCE_WITH_NAME
+    pairs = ((name, _OF_NAMES[(i + first) % ways]) for first in range(ways) for i, name in enumerate(_NAMES))
+    texts = [sentence.format(name=name) for name, sentence in islice(pairs, most)]
+    return [_Added(text, [0.0] * len(examples.harms), text_hash(text) % HALVES) for text in texts]
 
 
 def _written(examples: Examples, about: np.ndarray) -> list[_Added]:
     """Sentences that violate no harm, and such that violate the harms that are about groups."""
     harmless, contempt = np.zeros(len(about)).tolist(), np.where(about, 1.0, np.nan).tolist()
-    found = []
-    for many, one in _GROUPS:
-        for text in _NEUTRAL:
-            found.append((text.format(many=many, one=one), harmless))
+    found = [(text, harmless) for text in friendly()]
+    for many, _ in GROUPS:
         for text in _EXPRESSED:
             found.append((text.format(many=many), contempt))
         for texts, labels in ((_DENIED, harmless), (_AFFIRMED, contempt)):
             for text in texts:
                 for said in _SAID:
                     found.append((text.format(said=said.format(many=many)), labels))
-    return [_Added(text, labels, text_hash(text) % 2) for text, labels in found]
+    return [_Added(text, labels, text_hash(text) % HALVES) for text, labels in found]

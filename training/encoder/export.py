@@ -10,28 +10,26 @@ from pathlib import Path
 import torch
 
 from models.text.encoder_files import Precision
-from models.text.tuned import IDS, LENGTHS, OUTPUTS
-from training.encoder.network import Network
+from models.text.tuned import IDS, OUTPUTS
+from training.encoder.network import Network, OneText
 
 _OPSET = 17
 
 
 def to_onnx(network: Network, precision: Precision) -> bytes:
-    """The network in ONNX's format, which takes texts of any number and length."""
-    network.eval()
-    ids, lengths = torch.ones((2, 8), dtype=torch.int64), torch.tensor([8, 5])
+    """The network in ONNX's format, which takes one text of any length."""
     with tempfile.TemporaryDirectory() as folder:
         path, small = Path(folder) / "network.onnx", Path(folder) / "small.onnx"
         with warnings.catch_warnings():
             # The exporter that needs no further package is announced to be replaced.
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                network.cpu(),
-                (ids, lengths),
+                OneText(network.cpu()),
+                (torch.ones(8, dtype=torch.int64),),
                 str(path),
-                input_names=[IDS, LENGTHS],
+                input_names=[IDS],
                 output_names=[OUTPUTS],
-                dynamic_axes={IDS: {0: "texts", 1: "length"}, LENGTHS: {0: "texts"}, OUTPUTS: {0: "texts"}},
+                dynamic_axes={IDS: {0: "length"}},
                 opset_version=_OPSET,
                 dynamo=False,
             )

@@ -17,7 +17,8 @@ from leads.errors import ConfigurationError
 from leads.files import private_folder
 from models.text import encoder_files as files
 from models.text.encoder_files import About, Learned
-from models.text.minilm import TOKENIZER, WEIGHTS, no_minilm, read_safetensors, read_tokenizer
+from models.text.minilm import TOKENIZER, WEIGHTS, no_minilm, read_safetensors
+from models.text.spelling import RepairedTokens
 from models.text.tuned import TunedEncoder
 from training.config import SEED
 from training.encoder import card
@@ -28,7 +29,7 @@ from training.encoder.measure import EncoderMetrics, measure
 Floats = npt.NDArray[np.float32]
 
 # Raise it when equal labels and settings must give a different encoder.
-RECIPE = 2
+RECIPE = 3
 STEPS = (*HALF, WHOLE, EXPORT) = (
     "fine-tuning on the first half of the texts",
     "fine-tuning on the second half of the texts",
@@ -57,8 +58,7 @@ class Start:
 
     def tokens(self, texts: list[str], max_tokens: int) -> list[list[int]]:
         """The tokens of texts in plain form."""
-        tokenizer = read_tokenizer(self.tokenizer, max_tokens)
-        return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        return RepairedTokens(self.tokenizer, max_tokens).of(texts)
 
 
 @dataclass(frozen=True)

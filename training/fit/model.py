@@ -17,7 +17,8 @@ from models.thresholds import Thresholds
 from models.version import ModelVersion, unregistered
 from training.config import DEFAULTS, TrainingConfig
 from training.fit.calibrate import fit_calibrator
-from training.fit.text import TextCounts, fit_text
+from training.fit.counts import TextCounts
+from training.fit.text import fit_text
 from training.fit.trees import TreeRows, boost, params_of
 
 Floats = npt.NDArray[np.float32]

@@ -21,7 +21,8 @@ from training.config import TextConfig, TrainingConfig, TreesConfig
 from training.data import split
 from training.data.dataset import Dataset
 from training.fit.calibrate import fit_calibrator, log_loss
-from training.fit.text import TextCounts, TextFitter, stack
+from training.fit.counts import TextCounts
+from training.fit.text import TextFitter, stack
 from training.fit.trees import TreeRows, boost, fit_without, losses, params_of
 
 if TYPE_CHECKING:

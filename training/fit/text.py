@@ -8,48 +8,22 @@ n-grams fit a domain, while the meaning of a sentence transfers to others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.text.head import EncoderHead
-from models.text.ngrams import Grams, Hashes, grams
-from models.text.sentence import CachedEncoder, OnEncoded
-from models.text.stage import Block, TextStage, count
+from models.text.stage import Block, TextStage
 from training.config import DEFAULTS, TextConfig
+from training.fit.counts import TextCounts, Vectors, added_rows, vectors_of
 from training.fit.encoded import encoded, fit_head
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-
-MIN_TEXTS = 2
-
-
-class GramCounts(NamedTuple):
-    """1 + ln tf of one family of n-grams as a sparse (texts, grams) matrix, and the hash of each column's n-gram."""
-
-    matrix: Any
-    hashes: Hashes
-
-
-class TextCounts(NamedTuple):
-    """The n-gram counts of all of a data set's texts, computed once for all fits on parts of its rows.
-
-    Args:
-        present: (n,) False for rows without usable text.
-        vectors: (n, width) vectors by the encoder, as if it had never seen the texts; None without an encoder.
-        encoder: computed the vectors, and becomes part of the stage.
-    """
-
-    words: GramCounts
-    chars: GramCounts
-    present: Bools
-    vectors: Floats | None = None
-    encoder: CachedEncoder | None = None
 
 
 class TextFit(NamedTuple):
@@ -59,32 +33,9 @@ class TextFit(NamedTuple):
     out_of_fold: Doubles
 
 
-class _Vectors(NamedTuple):
-    """Unit vectors of both families side by side, with what is needed to assign weights back to each family."""
-
-    matrix: Any
-    idf: tuple[Doubles, Doubles]
-    kept: tuple[Bools, Bools]
-
-
 class _Head(NamedTuple):
     weights: Doubles
     intercept: float
-
-
-def count_texts(
-    texts: Sequence[str | None], encoder: CachedEncoder | None = None, *, on_encoded: OnEncoded | None = None
-) -> TextCounts:
-    """Count the n-grams of n texts, without those that occur only once, and encode the texts if there is an encoder.
-
-    Args:
-        on_encoded: called now and then with (texts encoded, texts to encode).
-    """
-    present_texts = [text or "" for text in texts]
-    found = grams(present_texts)
-    present = np.bincount(found.chars.rows, minlength=len(texts)) > 0
-    vectors = encoder.encode_unseen(present_texts, on_encoded=on_encoded) if encoder else None
-    return TextCounts(_counts(found.words, len(texts)), _counts(found.chars, len(texts)), present, vectors, encoder)
 
 
 def fit_text(
@@ -120,21 +71,38 @@ class TextFitter:
     """Fits the heads on subsets of fixed rows, with any configuration. The rows' vectors are computed once."""
 
     def __init__(self, counts: TextCounts, rows: Ints, labels: Bools, weights: Doubles, seed: int) -> None:
-        self.vectors = _vectors(counts, rows)
+        self.vectors = vectors_of(counts, rows)
         self.encoded = None
         if counts.vectors is not None and counts.encoder is not None:
             self.encoded = encoded(counts.vectors[rows], counts.encoder)
         self._labels, self._weights, self._seed = labels, weights, seed
+        self._added = added_rows(counts.added, rows, self.vectors) if counts.added else None
 
     def heads(self, chosen: Bools, config: TextConfig, *, strength: float = 1.0) -> list[_Head]:
         """Fit the heads on the rows where `chosen` (n,) is True, with the configured strengths times `strength`."""
         labels, weights = self._labels[chosen], self._weights[chosen]
         config = _scaled(config, strength)
-        found = _heads(self.vectors.matrix[chosen], labels, weights, config, self._seed)
+        found = self._on_grams(chosen, config)
         if self.encoded:
             features = self.encoded.features[chosen]
             found.append(_Head(*fit_head(features, labels, weights, config.sentence_c, self._seed)))
         return found
+
+    def _on_grams(self, chosen: Bools, config: TextConfig) -> list[_Head]:
+        matrix, labels, weights = self.vectors.matrix[chosen], self._labels[chosen], self._weights[chosen]
+        if self._added is None:
+            return _heads(matrix, labels, weights, np.ones(len(labels)), config, self._seed)
+        import scipy.sparse as sp
+
+        more, more_labels, more_weights = self._added.beside(chosen, self._labels, self._weights)
+        return _heads(
+            sp.vstack((matrix, more), format="csr"),
+            np.concatenate((labels, more_labels)),
+            np.concatenate((weights, more_weights)),
+            np.concatenate((np.ones(len(labels)), more_weights / weights.mean())),
+            config,
+            self._seed,
+        )
 
     def out_of_fold(
         self, folds: Ints, config: TextConfig, on_fold: Callable[[Bools, Doubles], None] | None = None
@@ -173,51 +141,20 @@ def _share_outside(folds: Ints) -> float:
     return 1 - 1 / len(np.unique(folds))
 
 
-def _counts(found: Grams, n: int) -> GramCounts:
-    import scipy.sparse as sp
-
-    hashes = _recurring(found)
-    counted = count(found, hashes)
-    matrix = sp.csr_array(
-        (counted.frequencies, (counted.rows.astype(np.int32), counted.columns.astype(np.int32))), shape=(n, len(hashes))
-    )
-    return GramCounts(matrix, hashes)
-
-
-def _recurring(found: Grams) -> Hashes:
-    """Ascending hashes of n-grams that occur more than once. The number of texts they occur in is counted later."""
-    hashes, times = np.unique(found.hashes, return_counts=True)
-    return hashes[times >= MIN_TEXTS]
-
-
-def _vectors(counts: TextCounts, rows: Ints) -> _Vectors:
-    import scipy.sparse as sp
-
-    parts, idfs, keeps = [], [], []
-    for family in (counts.words, counts.chars):
-        part = family.matrix[rows]
-        texts = np.bincount(part.indices, minlength=part.shape[1])
-        kept = texts >= MIN_TEXTS
-        idf = np.log((1 + len(rows)) / (1 + texts[kept])) + 1
-        part = part[:, np.flatnonzero(kept).astype(np.int32)] @ sp.diags_array(idf)
-        lengths = np.sqrt(part.multiply(part).sum(axis=1))
-        parts.append(sp.diags_array(1 / np.where(lengths > 0, lengths, 1)) @ part)
-        idfs.append(idf)
-        keeps.append(kept)
-    return _Vectors(sp.hstack(parts, format="csr"), (idfs[0], idfs[1]), (keeps[0], keeps[1]))
-
-
-def _heads(matrix: Any, labels: Bools, weights: Doubles, config: TextConfig, seed: int) -> list[_Head]:
-    ratio = _log_count_ratio(matrix, labels, config)
+def _heads(
+    matrix: Any, labels: Bools, weights: Doubles, counted: Doubles, config: TextConfig, seed: int
+) -> list[_Head]:
+    """Args: counted: (n,) how much each row counts in the log-count ratios."""
+    ratio = _log_count_ratio(matrix, labels, counted, config)
     scaled = matrix.copy()
     scaled.data *= ratio[scaled.indices]
     nb = _logistic(scaled, labels, weights, config.nb_c, seed)
     return [_logistic(matrix, labels, weights, config.plain_c, seed), _Head(nb.weights * ratio, nb.intercept)]
 
 
-def _log_count_ratio(matrix: Any, labels: Bools, config: TextConfig) -> Doubles:
-    positive = config.nb_smoothing + matrix[labels].sum(axis=0)
-    negative = config.nb_smoothing + matrix[~labels].sum(axis=0)
+def _log_count_ratio(matrix: Any, labels: Bools, counted: Doubles, config: TextConfig) -> Doubles:
+    positive = config.nb_smoothing + matrix.T @ (counted * labels)
+    negative = config.nb_smoothing + matrix.T @ (counted * ~labels)
     ratio = np.asarray(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
     return np.asarray(np.sign(ratio) * np.abs(ratio) ** config.nb_damping)
 
@@ -253,7 +190,7 @@ def stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, f
 
 
 def _stage(
-    counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: float, head: EncoderHead | None
+    counts: TextCounts, vectors: Vectors, weights: Doubles, intercept: float, head: EncoderHead | None
 ) -> TextStage:
     split = len(vectors.idf[0])
     blocks = [

@@ -18,8 +18,8 @@ from training.config import SEED, TrainingConfig
 from training.data import split
 from training.data.dataset import Dataset
 from training.fit import tiers
+from training.fit.counts import TextCounts, count_texts
 from training.fit.model import Fit, fit
-from training.fit.text import TextCounts, count_texts
 
 Ints = npt.NDArray[np.int64]
 
@@ -84,6 +84,7 @@ def training_rows(data: Dataset) -> Ints:
 
 def text_counts(
     policy: HarmPolicy,
+    config: TrainingConfig,
     texts: Sequence[str | None],
     encoder: CachedEncoder | None,
     tell: Callable[[str], None] = lambda _: None,
@@ -96,7 +97,12 @@ def text_counts(
     """
     if not policy.text:
         return None
-    return count_texts(texts, encoder, on_encoded=lambda done, new: tell(f"encoding new texts, {done:,} of {new:,}"))
+    return count_texts(
+        texts,
+        encoder,
+        about_groups=config.about_groups,
+        on_encoded=lambda done, new: tell(f"encoding new texts, {done:,} of {new:,}"),
+    )
 
 
 def encoder_of(settings: Settings, policy: HarmPolicy, config: TrainingConfig) -> CachedEncoder | None:

@@ -21,7 +21,8 @@ from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset, split
 from training.data.dataset import Dataset
 from training.data.gathered import MIN_HELD_OUT
-from training.fit.text import TextCounts, fit_text
+from training.fit.counts import TextCounts
+from training.fit.text import fit_text
 from training.fit.training_set import encoder_of, text_counts, training_rows
 from training.joining import FrameSource
 from training.own_model.checks import HOW_TO_DECLARE
@@ -143,7 +144,7 @@ def labelled(
     data = _with_extra(data, extra_features)
     train, calibration, test = _split(data)
     matrix, columns, stage = data.features, data.contract.names, None
-    counts = text_counts(policy, data.texts, encoder_of(settings, policy, config)) if text_score else None
+    counts = text_counts(policy, config, data.texts, encoder_of(settings, policy, config)) if text_score else None
     if counts is not None:
         scores, stage = _text_scores(counts, config, data, train)
         matrix, columns = np.column_stack((matrix, scores)), (*columns, TEXT_SCORE)

@@ -65,7 +65,7 @@ def on_split(
         say(f"split {seed}: {corpus.harm}")
         peer = found.peers[corpus.harm] = texts.baseline(corpus, splits[corpus.harm], seed)
         for results, set_up in ((found.tuned, SetUp(TUNED, made.encoder)), (found.present, SetUp(PRESENT, minilm))):
-            counts = quality.counts_of(corpus, set_up)
+            counts = quality.counts_of(settings, corpus, set_up)
             results[corpus.harm] = quality.on_split(settings, policies[corpus.harm], corpus, counts, seed, peer)
     return found
 

@@ -31,8 +31,8 @@ from training.config import SEED
 from training.data import dataset
 from training.data.split import folds
 from training.evidence import Evidence
+from training.fit.counts import count_texts
 from training.fit.model import fit
-from training.fit.text import count_texts
 from training.report.calibration import Chance
 from training.report.evaluate import AtTier, Evaluation
 from training.report.measure import Metrics

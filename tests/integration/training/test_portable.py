@@ -25,7 +25,8 @@ from models.thresholds import Thresholds
 from models.version import ModelVersion
 from models.write import Parts, write_version
 from tests.support.paths import REPOSITORY
-from training.fit.text import count_texts, fit_text
+from training.fit.counts import count_texts
+from training.fit.text import fit_text
 
 TEXTS = [
     "subscribe to my free channel",

@@ -1,6 +1,6 @@
 """An encoder whose outputs are the mean of a text's token numbers and how many tokens it has. It needs no training.
 
-`tiny.onnx` computes both: ReduceSum, Cast, Div, Unsqueeze and Concat.
+`tiny.onnx` computes both: Cast, ReduceMean, Shape and Concat.
 """
 
 from __future__ import annotations

@@ -154,5 +154,20 @@ def test_long_runs_of_marks_are_normalised_as_python_does() -> None:
             assert normalized(form, text) == unicodedata.normalize(form, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("w0m3n 5h0uld 0b3y", "women should obey"),
+        ("57up1d l053r5!", "stupid losers!"),
+        ("ch4nn3l c4rd5 n0w", "channel cards now"),
+        ("1st 3rd 4th 5am 7pm 5min 4km", "1st 3rd 4th 5am 7pm 5min 4km"),
+        ("4nd 3nd 0ur", "and end our"),
+        ("4x4 1on1 mp3 h3 top10 50cent covid19", "4x4 1on1 mp3 h3 top10 50cent covid19"),
+    ],
+)
+def test_digits_are_read_as_letters_where_a_word_has_them_inside(text: str, plain: str) -> None:
+    assert plain_form(text) == plain
+
+
 def test_only_as_much_is_read_as_asked_for() -> None:
     assert plain_form("  \u200b" * 3_000 + "free   money", 6) == "free m"

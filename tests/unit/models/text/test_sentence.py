@@ -18,6 +18,9 @@ from models.text.ngrams import MAX_CHARS
 from models.text.sentence import CachedEncoder, Place, open_encoder
 from models.text.stage import TextStage
 
+# The file with the vectors of `Counting`.
+FILE = f"counting-1-{sentence._READING}.db"
+
 
 class Counting:
     """Gives each text its length and its number of words."""
@@ -70,7 +73,7 @@ def test_another_encoders_vectors_are_not_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"no database", b"SQLite format 3\x00" + b"\x00" * 200])
 def test_a_damaged_file_costs_only_time(tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / "counting-1.db").write_bytes(damage)
+    (tmp_path / FILE).write_bytes(damage)
     counting = Counting()
     cached = CachedEncoder(counting, tmp_path)
     assert cached.encode(["one two"]).tolist() == [[7, 2]]
@@ -80,7 +83,7 @@ def test_a_damaged_file_costs_only_time(tmp_path: Path, damage: bytes) -> None:
 
 def test_a_vector_of_wrong_length_is_made_again(tmp_path: Path) -> None:
     CachedEncoder(Counting(), tmp_path).encode(["one two"])
-    with sqlite3.connect(tmp_path / "counting-1.db") as connection:
+    with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("UPDATE vectors SET vector = x'00'")
     connection.close()
     counting = Counting()
@@ -95,7 +98,7 @@ def test_memory_and_disk_keep_the_newest(tmp_path: Path, monkeypatch: pytest.Mon
     cached = CachedEncoder(counting, tmp_path)
     for i in range(20):
         cached.encode([f"text {i}"])
-    with sqlite3.connect(tmp_path / "counting-1.db") as connection:
+    with sqlite3.connect(tmp_path / FILE) as connection:
         assert connection.execute("SELECT count(*) FROM vectors").fetchone() == (5,)
     connection.close()
     counting.asked.clear()

@@ -27,8 +27,8 @@ from training.behaviour import run as behaviour
 from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, sign_test
 from training.behaviour.suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load
 from training.data.split import folds
+from training.fit.counts import count_texts
 from training.fit.model import draft, fit
-from training.fit.text import count_texts
 
 pytestmark = pytest.mark.slow
 

@@ -101,13 +101,17 @@ def test_contempt_is_learned_next_to_its_denial() -> None:
     assert labels["muslims have the same rights as everybody"] == [0.0, 0.0]
 
 
-def test_without_such_harms_only_misspelt_copies_are_added() -> None:
+def test_without_such_harms_only_misspelt_copies_and_names_are_added() -> None:
     texts = [(f"something wonderful number {i}", True) for i in range(400)]
     plain = examples_of({"spam": rows(*texts)}, NOTHING, seed=1)
     found = augmented(plain, (), seed=1)
     added = found.only(~found.own)
-    assert 5 < len(added.texts) < 40
-    assert added.labels.min() == 1.0
+    copies = [label for text, (label,) in by_text(added).items() if "number" in text]
+    names = [label for text, (label,) in by_text(added).items() if "number" not in text]
+    assert 20 < len(copies) < 70
+    assert set(copies) == {1.0}
+    # One for twenty examples, each with another name.
+    assert names == [0.0] * 20
     assert augmented(plain, (), seed=1).texts == found.texts
 
 

@@ -14,8 +14,9 @@ from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
 from training.config import DEFAULTS
 from training.fit.calibrate import log_loss
+from training.fit.counts import TextCounts, count_texts
 from training.fit.model import Fit, draft, fit
-from training.fit.text import TextCounts, count_texts, fit_text
+from training.fit.text import fit_text
 from training.fit.trees import never_lower
 
 pytestmark = pytest.mark.slow

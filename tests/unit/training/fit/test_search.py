@@ -11,8 +11,8 @@ from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from training.config import TrainingConfig
+from training.fit.counts import count_texts
 from training.fit.search import Tuned, search
-from training.fit.text import count_texts
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,88 @@
+"""Texts that n-gram heads are fitted on besides labelled ones, for harms that may be about any group of people.
+
+Each text that names groups gets a copy that names others and has the same label, and friendly sentences about every
+group count as not violating. So the heads go less by which group a text names. Nothing is calibrated on these texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from leads.text import plain_form
+from models.text.ngrams import MAX_CHARS
+from training.fit.groups import exchanged, friendly
+
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+# The weight of a copy, as a share of that of its text; and of all friendly sentences, as a share of that of all rows.
+COPY, FRIENDLY = 0.5, 0.03
+_FRIENDLY_SENTENCE = -1
+
+
+class AddedTexts(NamedTuple):
+    """m texts that are added to n with labels.
+
+    Args:
+        texts: what they say.
+        source: (m,) the position of the text that each is a copy of; -1 for a friendly sentence.
+    """
+
+    texts: list[str]
+    source: Ints
+
+
+def added_texts(texts: Sequence[str]) -> AddedTexts:
+    """The texts to add to these."""
+    copies = ((i, exchanged(plain_form(text, MAX_CHARS))) for i, text in enumerate(texts))
+    found = [(i, copy) for i, copy in copies if copy is not None]
+    found += [(_FRIENDLY_SENTENCE, text) for text in friendly()]
+    return AddedTexts([text for _, text in found], np.array([i for i, _ in found], np.int64))
+
+
+class AddedRows(NamedTuple):
+    """The added texts of the rows that heads are fitted on.
+
+    Args:
+        matrix: (m, grams) their vectors.
+        source: (m,) the row that each is a copy of; -1 for a friendly sentence.
+    """
+
+    matrix: Any
+    source: Ints
+
+    @staticmethod
+    def of(source: Ints, rows: Ints, vectors: Callable[[Ints], Any]) -> AddedRows:
+        """Those whose text is among `rows`, and the friendly sentences.
+
+        Args:
+            source: (m,) of `AddedTexts`.
+            rows: (n,) positions of the rows' texts.
+            vectors: gives the vectors of added texts by their positions.
+        """
+        order = np.argsort(rows, kind="stable")
+        at = order[np.minimum(np.searchsorted(rows[order], source), len(rows) - 1)]
+        is_row = rows[at] == source
+        kept = np.flatnonzero(is_row | (source == _FRIENDLY_SENTENCE))
+        return AddedRows(vectors(kept), np.where(is_row, at, _FRIENDLY_SENTENCE)[kept])
+
+    def beside(self, chosen: Bools, labels: Bools, weights: Doubles) -> tuple[Any, Bools, Doubles]:
+        """What to add to the `chosen` (n,) rows: vectors, labels and weights of copies of these, and of sentences.
+
+        Args:
+            labels, weights: (n,) of all rows.
+        """
+        is_copy = self.source >= 0
+        kept = ~is_copy | chosen[self.source]
+        source, is_copy = self.source[kept], is_copy[kept]
+        sentence = FRIENDLY * weights[chosen].sum() / max(1, (~is_copy).sum())
+        return (
+            self.matrix[kept],
+            np.where(is_copy, labels[source], False),
+            np.where(is_copy, COPY * weights[source], sentence),
+        )
