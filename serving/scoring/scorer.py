@@ -147,6 +147,9 @@ class Scorer:
         Items that are in memory name them at once. Then both stores are asked at the same time, and everything is read
         again if the items turn out to have changed.
         """
+        if all(request.text is not None and not request.fields for request in requests):
+            # Only given texts are scored, so too much of them is known before anything is read.
+            self._check_text(requests, None, lineup, limits)
         subjects = {request.subject for request in requests}
         asked = self._items.ask(subjects)
         if asked is not None:
@@ -171,11 +174,7 @@ class Scorer:
         as_of: Micros,
     ) -> _Read:
         requests = [with_text(request, stored) if request.fields else request for request in requests]
-        stored_bytes = stored_text(requests, stored)
-        if limits != NO_LIMITS:
-            size = text_to_score(requests, stored, self._policies, lineup, self._text_cache, limits)
-            if limits.exclude(size):
-                raise TooMuchText(size, stored_bytes)
+        stored_bytes = self._check_text(requests, stored, lineup, limits)
         inputs = [settle(i, request, stored, self._languages) for i, request in enumerate(requests)]
         stages.mark("lookup")
         deadline.check()
@@ -184,6 +183,21 @@ class Scorer:
             put_given(fetched, inputs, as_of)
         stages.mark("features")
         return _Read(inputs, fetched, available, available and stored is not None, stored_bytes)
+
+    def _check_text(
+        self,
+        requests: Sequence[ScoreRequest],
+        stored: Mapping[Subject, Stored] | None,
+        lineup: Lineup,
+        limits: Limits,
+    ) -> int:
+        """How many bytes of stored text the requests read. Raises TooMuchText if there is more text than the limit."""
+        stored_bytes = stored_text(requests, stored)
+        if limits != NO_LIMITS:
+            size = text_to_score(requests, stored, self._policies, lineup, self._text_cache, limits)
+            if limits.exclude(size):
+                raise TooMuchText(size, stored_bytes)
+        return stored_bytes
 
     def _stored_items(self, subjects: Collection[Subject], limits: Limits) -> Mapping[Subject, Stored] | None:
         """The newest stored item of each subject; None if the database is down, or makes a call wait that may not."""

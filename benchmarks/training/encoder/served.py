@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count, cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from benchmarks.serving.world import HARMS, comments, make_champions, new_key
 from leads import clock
 from leads.errors import Unavailable
 from leads.settings import Settings
+from leads.text import text_hash
 from models.registry.encoders import EncoderRegistry
 from models.registry.versions import RunRecord
 from models.text.sentence import CachedEncoder
@@ -95,16 +95,16 @@ def _service(settings: Settings) -> Iterator[_Service]:
 
 
 class _Unseen:
-    """Makes requests whose texts nobody has seen: what makes them new is their first word."""
+    """Makes requests whose texts the service hasn't seen: each is sent once."""
 
     def __init__(self, key: str, texts: Sequence[str]) -> None:
         self._headers = {"x-api-key": key}
-        self._numbers, self._texts = count(time.time_ns()), cycle(texts)
+        different = list({text_hash(text): text for text in texts}.values())
+        self._texts = iter(np.random.default_rng(0).permutation(np.array(different, dtype=object)).tolist())
 
     def requests(self, n: int) -> Iterator[Request]:
-        """Requests of n texts each, without end."""
-        while True:
-            some = [f"{next(self._numbers)} {next(self._texts)}" for _ in range(n)]
+        """Requests of n texts each, as long as there are texts."""
+        while len(some := list(islice(self._texts, n))) == n:
             subjects = [{"id": f"new-{i}", "typeId": "comment", "data": {"text": one}} for i, one in enumerate(some)]
             body = msgspec.json.encode({"subjects": subjects, "harms": [HARMS[0]]})
             yield Request(post("/v1/score", body, self._headers), n)
