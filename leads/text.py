@@ -43,7 +43,7 @@ _MANY_MARKS, _SHORT = re.compile(r"[^\w\s\x00-\u02ff]{32,}"), 256
 # Accents and skin tones.
 _MARKS = re.compile(r"[\u0300-\u036f\U0001f3fb-\U0001f3ff]")
 _TOKEN = re.compile(r"\S+")
-_LATIN, _ADDRESS = re.compile(r"[a-z]"), re.compile(r"https?:|www\.|@")
+_LATIN, _ADDRESS = re.compile(r"[a-z]"), re.compile(r"https?:|www\.|^@")
 # The possessive quantifier makes matching linear: each run is read once, and `_joined` finds where its word ends.
 _SPACED_OUT = re.compile(r"(?<!\w)[^\W\d_](?:[ .\-_*]{1,2}[^\W\d_]){2,}+")
 _BETWEEN = re.compile(r"[ .\-_*]")
@@ -51,16 +51,35 @@ _WORD_CHARACTER = re.compile(r"\w")
 _REPEATED = re.compile(r"([^\d\s])\1{2,}")
 # Digits and signs used as letters: between letters, or before two or more letters at the start of a word, but not in
 # ordinals, times of day and measures.
+_UNITS = (
+    *(
+        "[ap]m",
+        "[eè]r",
+        "[eè]me",
+        "uhr",
+        "in",
+        "inch(?:es)?",
+        "ft",
+        "yds?",
+        "miles?",
+        "[kmc]m",
+        "mph",
+        "kmh",
+        "[km]?hz",
+    ),
+    *("secs?", "mins?", "minutes?", "hrs?", "hours?", "days?", "weeks?", "months?", "years?", "yrs?", "kgs?", "lbs?"),
+    *("ml", "oz", "[kmgt]b", "[kmg]bps", "hits?", "kills?", "pics?", "pcs", "ours", "ex", "est"),
+)
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[013457@$!|]+(?=[^\W\d_])")
 _STAND_INS = re.compile(
     rf"{_BETWEEN_LETTERS.pattern}|(?<![\w@$])"
-    r"(?!1st\b|3rd\b|[457]th\b|\d(?:[ap]m|min|mins|sec|hrs?|yrs?|km|kg|[mc]m|ml|[gm]b|lbs?|ft|oz)\b)"
+    rf"(?!1st\b|3rd\b|[457]th\b|\d(?:{'|'.join(_UNITS)})\b)"
     r"[013457@$](?=[^\W\d_]{2,}\b)"
 )
-# A word with one between letters may have digits for letters at its ends too.
+# A word with one between letters may have a few at its ends too; more are a number.
 _WORD, _AT_ENDS = (
     re.compile(r"[^\W_]+(?:[@$!|]+[^\W_]+)*"),
-    re.compile(r"^[013457]+(?=[^\W\d_])|(?<=[^\W\d_])[013457]+$"),
+    re.compile(r"^[013457]{1,2}(?=[^\W\d_])|(?<=[^\W\d_])[013457]$"),
 )
 _REPLACED = str.maketrans("013457@$!|", "oieastasil")
 # Cyrillic and Greek letters that look like Latin letters.
@@ -165,7 +184,7 @@ def _undisguised(token: re.Match[str]) -> str:
         return word
     if not word.isascii():
         word = word.translate(_LOOKALIKES)
-    if _ADDRESS.match(word):
+    if _ADDRESS.search(word):
         return word
     return _STAND_INS.sub(_letters, _WORD.sub(_ends_undisguised, word))
 

@@ -200,7 +200,7 @@ class _Disk:
                 ):
                     if len(raw) == self._bytes:
                         found[key % 2**64] = np.frombuffer(raw, dtype="<f4")
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._forget()
         return found
 
@@ -212,7 +212,7 @@ class _Disk:
                 connection.execute(
                     "DELETE FROM vectors WHERE rowid <= (SELECT max(rowid) FROM vectors) - ?", (_ON_DISK,)
                 )
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._forget()
 
     def _connection(self) -> sqlite3.Connection:

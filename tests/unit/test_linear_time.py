@@ -37,7 +37,7 @@ SHORT, TIMES = 2_500, 8
 FACTOR = 24
 # Below this, the fixed cost of a call matters.
 LEAST_S = 0.001
-SPELLING = Spelling(["wonderful", "beautiful"])
+SPELLING = Spelling(["wonderful", "beautiful"], len)
 ENCODER = importlib.util.find_spec(PACKAGE)
 
 

@@ -1,4 +1,5 @@
-"""Adds texts to what an encoder is trained on: misspelt copies, exchanged groups, and mentions of groups and names.
+"""Adds texts to what an encoder is trained on: misspelt and disguised copies, copies that name other
+groups, and mentions of groups and names.
 
 For contempt of groups, texts are added that deny or report it, next to texts that express or affirm it, so that the
 encoder doesn't go by the names of groups. All sentences were written for this; none is from a behaviour suite.
@@ -20,7 +21,8 @@ from training.fit.groups import GROUPS, exchanged, friendly
 
 # The weight of an added text: it says less than a text that people wrote and others judged.
 WEIGHT = 0.5
-_MISSPELT_SHARE = 0.1
+_MISSPELT_SHARE, _DISGUISED_SHARE = 0.05, 0.05
+_DIGITS = str.maketrans("aeiost", "431057")
 _PER_SENTENCE_WITH_NAME = 20
 
 _EXPRESSED = (
@@ -74,21 +76,22 @@ def augmented(examples: Examples, about_groups: Collection[str], *, seed: int) -
     """
     random = np.random.default_rng(seed)
     about = np.array([harm in about_groups for harm in examples.harms])
-    added = [*_misspelt(examples, random), *_with_names(examples)]
+    added = [*_misspelt(examples, random), *_disguised(examples, random), *_with_names(examples)]
     if about.any():
         added += [*_exchanged(examples, about), *_written(examples, about)]
     known, new = set(examples.hashes.tolist()), dict[int, _Added]()
     for one in added:
-        key = text_hash(one.text)
+        plain = plain_form(one.text, MAX_CHARS)
+        key = text_hash(plain)
         if key not in known:
-            new.setdefault(key, one)
+            new.setdefault(key, one._replace(text=plain))
     if not new:
         return examples
     labels = np.array([one.labels for one in new.values()], np.float32)
     return Examples(
         examples.harms,
         np.concatenate((examples.hashes, np.array(list(new), np.uint64))),
-        [*examples.texts, *(plain_form(one.text, MAX_CHARS) for one in new.values())],
+        [*examples.texts, *(one.text for one in new.values())],
         np.concatenate((examples.labels, labels)),
         np.concatenate((examples.weights, np.where(np.isnan(labels), 0.0, WEIGHT).astype(np.float32))),
         np.concatenate((examples.halves, np.array([one.half for one in new.values()], np.int64))),
@@ -102,6 +105,12 @@ def _misspelt(examples: Examples, random: np.random.Generator) -> list[_Added]:
         text = _WORD.sub(lambda match: _typo(match.group(), random), examples.texts[i], count=2)
         found.append(_Added(text, examples.labels[i].tolist(), int(examples.halves[i])))
     return found
+
+
+def _disguised(examples: Examples, random: np.random.Generator) -> list[_Added]:
+    chosen = np.flatnonzero(random.random(len(examples.texts)) < _DISGUISED_SHARE).tolist()
+    texts = [(i, examples.texts[i].translate(_DIGITS)) for i in chosen]
+    return [_Added(text, examples.labels[i].tolist(), int(examples.halves[i])) for i, text in texts]
 
 
 def _typo(word: str, random: np.random.Generator) -> str:

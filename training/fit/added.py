@@ -45,6 +45,20 @@ def added_texts(texts: Sequence[str]) -> AddedTexts:
     return AddedTexts([text for _, text in found], np.array([i for i, _ in found], np.int64))
 
 
+class Beside(NamedTuple):
+    """m rows that heads are fitted on beside those with labels.
+
+    Args:
+        matrix: (m, grams) their vectors.
+        counted: (m,) how much each counts in the log-count ratios, where a row with a label counts 1.
+    """
+
+    matrix: Any
+    labels: Bools
+    weights: Doubles
+    counted: Doubles
+
+
 class AddedRows(NamedTuple):
     """The added texts of the rows that heads are fitted on.
 
@@ -71,8 +85,8 @@ class AddedRows(NamedTuple):
         kept = np.flatnonzero(is_row | (source == _FRIENDLY_SENTENCE))
         return AddedRows(vectors(kept), np.where(is_row, at, _FRIENDLY_SENTENCE)[kept])
 
-    def beside(self, chosen: Bools, labels: Bools, weights: Doubles) -> tuple[Any, Bools, Doubles]:
-        """What to add to the `chosen` (n,) rows: vectors, labels and weights of copies of these, and of sentences.
+    def beside(self, chosen: Bools, labels: Bools, weights: Doubles) -> Beside:
+        """What to add to the `chosen` (n,) rows: copies of these, and the friendly sentences.
 
         Args:
             labels, weights: (n,) of all rows.
@@ -80,9 +94,10 @@ class AddedRows(NamedTuple):
         is_copy = self.source >= 0
         kept = ~is_copy | chosen[self.source]
         source, is_copy = self.source[kept], is_copy[kept]
-        sentence = FRIENDLY * weights[chosen].sum() / max(1, (~is_copy).sum())
-        return (
+        each = FRIENDLY / max(1, (~is_copy).sum())
+        return Beside(
             self.matrix[kept],
             np.where(is_copy, labels[source], False),
-            np.where(is_copy, COPY * weights[source], sentence),
+            np.where(is_copy, COPY * weights[source], each * weights[chosen].sum()),
+            np.where(is_copy, COPY, each * chosen.sum()),
         )

@@ -20,7 +20,7 @@ GROUPS = (
     ("atheists", "atheist"), ("black people", "black"), ("white people", "white"), ("asian people", "asian"),
     ("arabs", "arab"), ("africans", "african"), ("mexicans", "mexican"), ("latinos", "latino"),
     ("indians", "indian"), ("chinese people", "chinese"), ("irish people", "irish"), ("poles", "polish"),
-    ("turks", "turkish"), ("roma", "roma"), ("immigrants", "immigrant"), ("refugees", "refugee"),
+    ("turks", "turkish"), ("roma people", "romani"), ("immigrants", "immigrant"), ("refugees", "refugee"),
     ("foreigners", "foreign"), ("disabled people", "disabled"), ("deaf people", "deaf"), ("blind people", "blind"),
     ("autistic people", "autistic"), ("old people", "old"), ("young people", "young"), ("poor people", "poor"),
 )  # fmt: skip
@@ -53,8 +53,18 @@ _WHOSE = ("my", "our", "his", "her", "their", "the")
 # all sentences of a group differ.
 _OF_A_PERSON = 32
 
+# Adjectives that are about people only before a noun for people.
+_OF_THINGS = {"old", "young", "poor", "blind", "deaf", "polish", "white", "black", "foreign", "female", "male"}
+_NOUNS = "people|persons?|(?:wo)?m[ae]n|guys?|girls?|boys?|kids?|folks?|lad(?:y|ies)|child(?:ren)?|famil(?:y|ies)"
 _NAMES = {name: i for i, pair in enumerate(GROUPS) for name in pair}
-_NAMED = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True)) + r")\b")
+_NAMED = re.compile(
+    r"\b(?:"
+    + "|".join(
+        re.escape(name) + (rf"(?= (?:{_NOUNS})\b)" if name in _OF_THINGS else "")
+        for name in sorted(_NAMES, key=len, reverse=True)
+    )
+    + r")\b"
+)
 
 
 def friendly() -> Iterator[str]:

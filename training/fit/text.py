@@ -94,12 +94,12 @@ class TextFitter:
             return _heads(matrix, labels, weights, np.ones(len(labels)), config, self._seed)
         import scipy.sparse as sp
 
-        more, more_labels, more_weights = self._added.beside(chosen, self._labels, self._weights)
+        more = self._added.beside(chosen, self._labels, self._weights)
         return _heads(
-            sp.vstack((matrix, more), format="csr"),
-            np.concatenate((labels, more_labels)),
-            np.concatenate((weights, more_weights)),
-            np.concatenate((np.ones(len(labels)), more_weights / weights.mean())),
+            sp.vstack((matrix, more.matrix), format="csr"),
+            np.concatenate((labels, more.labels)),
+            np.concatenate((weights, more.weights)),
+            np.concatenate((np.ones(len(labels)), more.counted)),
             config,
             self._seed,
         )

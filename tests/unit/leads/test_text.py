@@ -159,6 +159,9 @@ def test_long_runs_of_marks_are_normalised_as_python_does() -> None:
     [
         ("w0m3n 5h0uld 0b3y", "women should obey"),
         ("57up1d l053r5!", "stupid losers!"),
+        ("s01e05 m4rk77", "soie05 mark77"),
+        ("5days 3weeks 5in 7hits 4kb 3er 1uhr", "5days 3weeks 5in 7hits 4kb 3er 1uhr"),
+        ("[x](https://i.example.com/b4d10t.jpg)", "[x](https://i.example.com/b4d10t.jpg)"),
         ("ch4nn3l c4rd5 n0w", "channel cards now"),
         ("1st 3rd 4th 5am 7pm 5min 4km", "1st 3rd 4th 5am 7pm 5min 4km"),
         ("4nd 3nd 0ur", "and end our"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from models.text.spelling import Spelling
+from models.text.sentence import PACKAGE, installed
+from models.text.spelling import RepairedTokens, Spelling
 
-SPELLING = Spelling(["the", "wonderful", "beautiful", "channel", "trial", "trail", "good", "sam", "##nel", "mp", "42"])
+WORDS = ["wonderful", "beautiful", "channel", "needles", "sounds", "good", "niger", "sober", "the", "##nel", "42"]
+SPELLING = Spelling(WORDS, len)
 
 
 @pytest.mark.parametrize(
@@ -14,16 +16,13 @@ SPELLING = Spelling(["the", "wonderful", "beautiful", "channel", "trial", "trail
     [
         ("wondeerful wwonderfull", "wonderful wonderful"),
         ("beatuiful, chnanel!", "beautiful, channel!"),
-        ("7h3 9th", "the 9th"),
-        # Known as they are; too short; an exchange of the first letter; not in the vocabulary either way.
-        ("good trial trail", "good trial trail"),
-        ("hte teh", "hte teh"),
-        ("ehcannel", "ehcannel"),
-        ("spotify 42 43 mp3 5am", "spotify 42 43 mp3 5am"),
-        # Both exchanges give a word, so neither is taken.
-        ("triaal", "trial"),
+        ("50und5 s0und5", "sounds sounds"),
+        # Too short, numbers and names, another first letter, not in the vocabulary either way.
+        ("gooood sobre 7h3 42 43 mp3 5am 15s @50und5", "gooood sobre 7h3 42 43 mp3 5am 15s @50und5"),
+        ("hcannel spotify needless2", "hcannel spotify needless2"),
         ("", ""),
         ("прекрасно 歌", "прекрасно 歌"),
+        ("a" * 5_000, "a" * 5_000),
     ],
 )
 def test_only_unknown_words_are_changed_and_only_to_known_ones(plain: str, repaired: str) -> None:
@@ -31,9 +30,24 @@ def test_only_unknown_words_are_changed_and_only_to_known_ones(plain: str, repai
 
 
 def test_if_two_exchanges_give_a_word_neither_is_taken() -> None:
-    assert Spelling(["abdce", "abced"]).repaired("abcde") == "abcde"
-    assert Spelling(["abdce"]).repaired("abcde") == "abdce"
+    assert Spelling(["abdcefg", "abcedfg"], len).repaired("abcdefg") == "abcdefg"
+    assert Spelling(["abdcefg"], len).repaired("abcdefg") == "abdcefg"
 
 
-def test_words_that_no_vocabulary_has_are_left_alone() -> None:
-    assert SPELLING.repaired("a" * 5_000) == "a" * 5_000
+def test_a_word_of_two_pieces_is_left_alone() -> None:
+    assert Spelling(WORDS, lambda word: 2).repaired("needless") == "needless"
+    assert Spelling(WORDS, lambda word: 3).repaired("needless") == "needles"
+
+
+def test_real_words_and_slurs_are_read_as_they_are() -> None:
+    pytest.importorskip(PACKAGE, reason="the sentence encoder is not installed: make encoder")
+    tokens = RepairedTokens((installed() / "tokenizer.json").read_bytes(), 96)
+    for one, other in (
+        ("nigger", "niger"), ("noose", "nose"), ("needless", "needles"), ("scrapping", "scraping"),
+        ("untied", "united"), ("rapped", "raped"), ("hatte", "hate"), ("poisson", "poison"), ("sobre", "sober"),
+        ("ww3", "wwe"), ("m14", "mia"), ("45s", "ass"), ("@s0unds", "@sounds"), ("season5", "seasons"),
+    ):  # fmt: skip
+        assert tokens.of([f"the {one} was there"]) != tokens.of([f"the {other} was there"]), one
+    assert tokens.of(["a beatuiful recroding"]) == tokens.of(["a beautiful recording"])
+    # A lone surrogate is no reason to fail.
+    assert len(tokens.of(["\ud83d hi"])[0]) > 2

@@ -102,14 +102,16 @@ def test_contempt_is_learned_next_to_its_denial() -> None:
 
 
 def test_without_such_harms_only_misspelt_copies_and_names_are_added() -> None:
-    texts = [(f"something wonderful number {i}", True) for i in range(400)]
+    texts = [(f"something wonderful, this is number {i}", True) for i in range(400)]
     plain = examples_of({"spam": rows(*texts)}, NOTHING, seed=1)
     found = augmented(plain, (), seed=1)
-    added = found.only(~found.own)
-    copies = [label for text, (label,) in by_text(added).items() if "number" in text]
-    names = [label for text, (label,) in by_text(added).items() if "number" not in text]
+    added = by_text(found.only(~found.own))
+    copies = [label for text, (label,) in added.items() if "number" in text]
+    names = [label for text, (label,) in added.items() if "number" not in text]
     assert 20 < len(copies) < 70
     assert set(copies) == {1.0}
+    # Digits for letters, as far as they aren't undone anyway.
+    assert any("7h15" in text for text in added)
     # One for twenty examples, each with another name.
     assert names == [0.0] * 20
     assert augmented(plain, (), seed=1).texts == found.texts

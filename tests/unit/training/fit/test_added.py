@@ -26,6 +26,17 @@ def test_a_copy_names_other_groups_and_nothing_else_changes() -> None:
     assert exchanged("i like how this sounds, womenfolk") is None
 
 
+@pytest.mark.parametrize(
+    "text", ["a black coat on a white van", "half a century old", "poor bill", "we took a blind guess"]
+)
+def test_words_that_are_not_about_people_are_not_exchanged(text: str) -> None:
+    assert exchanged(text) is None
+    changed = exchanged(f"{text}, said the old lady")
+    assert changed is not None
+    assert changed.startswith(f"{text}, said the ")
+    assert "old lady" not in changed
+
+
 def test_friendly_sentences_differ_and_none_is_of_a_suite() -> None:
     found = list(friendly())
     assert len(set(found)) == len(found)
@@ -51,10 +62,12 @@ def test_copies_go_with_their_rows_and_weigh_half_of_them() -> None:
     assert rows.matrix.tolist() == [0, 20, 30, 40]
     assert rows.source.tolist() == [2, 0, -1, -1]
     labels, weights = np.array([True, False, True]), np.array([1.0, 1.0, 0.4])
-    matrix, more_labels, more_weights = rows.beside(np.array([False, True, True]), labels, weights)
-    assert matrix.tolist() == [0, 30, 40]
-    assert more_labels.tolist() == [True, False, False]
-    assert more_weights.tolist() == pytest.approx([COPY * 0.4, FRIENDLY * 1.4 / 2, FRIENDLY * 1.4 / 2])
+    more = rows.beside(np.array([False, True, True]), labels, weights)
+    assert more.matrix.tolist() == [0, 30, 40]
+    assert more.labels.tolist() == [True, False, False]
+    assert more.weights.tolist() == pytest.approx([COPY * 0.4, FRIENDLY * 1.4 / 2, FRIENDLY * 1.4 / 2])
+    # A label's own row counts 1 in the ratios, whatever its weight.
+    assert more.counted.tolist() == pytest.approx([COPY, FRIENDLY, FRIENDLY])
 
 
 def test_a_group_that_is_often_attacked_makes_friendly_texts_less_suspicious() -> None:
