@@ -140,8 +140,8 @@ def encoder_train(
     epochs: Annotated[int | None, typer.Option(min=1, max=20, help="How often each text is seen. Default: 2.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fine-tune an encoder on the texts and labels of all harms. Takes up to an hour on two cores, and goes on where
-    it ended if it is killed."""
+    """Fine-tune an encoder on the texts and labels of all harms. Takes half an hour to an hour on two cores. If it
+    is killed, the next run goes on at most a minute earlier."""
     from cli.ui.models.encoders import train
 
     train(*read_configuration(), promote=promote, precision=precision, epochs=epochs, quiet=quiet)

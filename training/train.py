@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-
-import msgspec
 
 from features.offline.frames import point_in_time
 from leads import clock
@@ -19,12 +16,14 @@ from leads.settings import Settings
 from models.registry.versions import FINGERPRINT, LABELS_UNTIL, Registered
 from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
+from training.behaviour import run as behaviour
 from training.build import Built, FittedModel, build, log_errors_with_texts
-from training.config import RECIPE, SEED, TrainingConfig, load_config
+from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.data.history import History
 from training.data.labelled_rows import PLATFORM
+from training.fingerprint import fingerprint_of
 from training.fit.model import draft
 from training.fit.search import Tuned
 from training.fit.training_set import (
@@ -195,7 +194,8 @@ def _train(
         )
         known = space.registry.versions(harm)
         encoder = encoder_of(settings, policy, config)
-        fingerprint = _fingerprint(data, policy, config, encoder)
+        suite = behaviour.suite_for(settings, data.harm) if policy.text else None
+        fingerprint = fingerprint_of(data, policy, config, encoder, suite)
         same = next((each for each in known if each.tags.get(FINGERPRINT) == fingerprint), None)
         if same and plan.needs_new_labels and not _is_unfinished(same, known[0], space.registry.aliases(harm)):
             raise _no_new_labels(harm, known[0], data)
@@ -257,24 +257,11 @@ def _fit(
         fingerprint=fingerprint,
         learned_text_scores=out_of_fold_text_scores(data, fitted),
         new_labels=_new_labels(data, known),
-        params=logged.parameters(config, plan.tuned),
+        params={**logged.parameters(config, plan.tuned), "encoder": encoder.version if encoder else "none"},
         files={CONFIG: config.model_dump_json().encode()},
         curves=logged.curves(fitted, plan.tuned),
     )
     return build(space, policy, data, model, frame=frame, with_texts=plan.with_texts)
-
-
-def _fingerprint(data: Dataset, policy: HarmPolicy, config: TrainingConfig, encoder: CachedEncoder | None) -> str:
-    """Hex SHA-256 of data, policy, configuration and recipe. If it is equal, training would give an equal version."""
-    recipe = {
-        "recipe": RECIPE,
-        "seed": SEED,
-        "config": config.model_dump(mode="json"),
-        "encoder": encoder.version if encoder else None,
-        "policy": policy.model_dump(mode="json"),
-        "data": data.hash,
-    }
-    return hashlib.sha256(msgspec.json.encode(recipe, order="sorted")).hexdigest()
 
 
 def _is_unfinished(same: Registered, newest: Registered, aliases: dict[str, str]) -> bool:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 NAME = "encoder"
 MODEL = f"leads-{NAME}"
 PROMOTED = "promoted"
-# Tags of an encoder: its name, and when and why it was promoted the last time.
+# Tags of an encoder: its name, and when and why it was promoted, and rolled back, the last time.
 ID, PROMOTED_AT, WHY = "leads.encoder", "leads.promoted_at", "leads.why"
+ROLLED_BACK_AT, WHY_ROLLED_BACK = "leads.rolled_back_at", "leads.why_rolled_back"
 # The tag of a harm's version that names the encoder which it needs.
 NEEDED = "leads.encoder"
 _FOLDER = "encoder"
@@ -61,6 +62,12 @@ class RegisteredEncoder(NamedTuple):
     def promoted_at(self) -> Micros:
         """When it was promoted the last time, other than by a rollback, µs; 0 if it never was."""
         return int(self.tags.get(PROMOTED_AT, "0"))
+
+    @property
+    def rolled_back_at(self) -> Micros:
+        """When it was rolled back the last time, µs; 0 if it never was, or has been promoted since."""
+        at = int(self.tags.get(ROLLED_BACK_AT, "0"))
+        return 0 if self.promoted or at < self.promoted_at else at
 
 
 class EncoderRegistry:
@@ -136,10 +143,15 @@ class EncoderRegistry:
     def promote(self, number: str, why: str) -> None:
         """Train harms with this encoder from now on.
 
+        Args:
+            why: kept with the encoder.
+
         Raises:
             NotFound: there is no such encoder.
             Conflict: it is promoted already.
         """
+        if not self._mlflow.exists():
+            raise NotFound("No encoder is registered yet.", field="VERSION", remedy="Run: leads encoder train")
         with aliases_stay(self._settings), self._mlflow.client() as client:
             if self.named(number).promoted:
                 raise Conflict(f"Encoder {number} is promoted already.", field="VERSION")
@@ -158,14 +170,16 @@ class EncoderRegistry:
         """
         with aliases_stay(self._settings):
             known = self.list()
-            if not any(one.promoted for one in known):
+            now = next((one for one in known if one.promoted), None)
+            if now is None:
                 raise Conflict("No encoder is promoted.", field="encoder", remedy="Run: leads encoder list")
             before = next(iter(earlier(known)), None)
             with self._mlflow.client() as client:
+                client.set_model_version_tag(MODEL, now.version, ROLLED_BACK_AT, str(clock.now()))
+                client.set_model_version_tag(MODEL, now.version, WHY_ROLLED_BACK, why)
                 if before is None:
                     client.delete_registered_model_alias(MODEL, PROMOTED)
                 else:
-                    client.set_model_version_tag(MODEL, before.version, WHY, why)
                     client.set_registered_model_alias(MODEL, PROMOTED, before.version)
             return before
 

@@ -17,7 +17,7 @@ def write(about: About, learned: Examples, metrics: EncoderMetrics, config: Tune
         f"`{about.base}`, fine-tuned on {int(learned.own.sum()):,} labelled texts of {len(about.harms)} harms at once"
         + (f", and on {added:,} texts that were made from them or written for it." if added else "."),
         f"It gives a text one number per harm, in log-odds. Weights: {about.precision}. Texts are truncated to "
-        f"{about.max_tokens} tokens. {config.epochs} epochs.",
+        f"{about.max_tokens} tokens. Epochs: {config.epochs}.",
         "",
         "A harm's model uses all outputs beside its n-grams. On the texts that the encoder was trained on, it is "
         "fitted on outputs of networks that hadn't seen them.",
@@ -33,7 +33,7 @@ def write(about: About, learned: Examples, metrics: EncoderMetrics, config: Tune
         "AP: average precision. “Unseen”: by networks that were fine-tuned on the other half of the texts. “Held out”: "
         "on texts that are held out for any harm, by the encoder as it serves.",
         f"The largest difference between outputs with these weights and with weights of 32 bits is "
-        f"{metrics.largest_error:.2g}.",
+        f"{metrics.largest_error:.2g} log-odds. What it costs is the difference of the last two columns.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -55,6 +55,8 @@ class Tuning:
             network.load_state_dict(load_file(file))
             return network
         checkpoint = self.folder / f"{name}.safetensors"
+        if checkpoint.is_file():
+            self.tell("going on where an earlier run was stopped")
         places = np.flatnonzero(chosen)
         fine_tune(
             network,
@@ -77,6 +79,7 @@ class Tuning:
             found: Floats = np.load(file, allow_pickle=False)
             return found
         network = self.network(name, chosen)
+        self.tell(f"encoding the other half, {int(others.sum()):,} texts")
         found = outputs_of(network, [self.tokens[i] for i in np.flatnonzero(others).tolist()])
 
         def write(draft: Path) -> None:

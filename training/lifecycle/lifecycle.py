@@ -180,7 +180,7 @@ class Lifecycle:
             return Settled(alias, f"It is already the {alias}.")
         known = self.registry.versions(self.harm)
         if known[0].version != number:
-            return Settled(None, "A newer version exists.")
+            return Settled(None, "A newer version exists. This one can be promoted by hand.")
         if RETIRED in known[0].tags:
             return Settled(None, "It is retired.")
         # Having been canary decides nothing.

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
+from cli.ui.models.rows import state as version_state
 from cli.ui.terminal import console, escape, minute, next_steps, note, table, working
 from leads.db.engine import has_tables
 from leads.errors import ConfigurationError, NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.encoders import NEEDED, EncoderRegistry, RegisteredEncoder
+from models.registry.encoders import NEEDED, WHY_ROLLED_BACK, EncoderRegistry, RegisteredEncoder
 from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import RETIRED
+from models.text import encoder_files as files
+from models.text.encoder_files import ENCODERS
 from training.encoder.config import load_tune_config
 from training.encoder.refresh import refresh, refresh_due
 from training.encoder.train import EncoderResult, train_encoder
@@ -38,8 +42,12 @@ def train(
     """Fine-tune an encoder and show it."""
     given = {"precision": precision, "epochs": epochs}
     config = load_tune_config(settings).model_copy(update={k: v for k, v in given.items() if v is not None})
-    with working("encoder") as tell:
-        result = train_encoder(settings, policies, config=config, promote=promote, on_progress=tell)
+    try:
+        with working("encoder") as tell:
+            result = train_encoder(settings, policies, config=config, promote=promote, on_progress=tell)
+    except KeyboardInterrupt:
+        note("Interrupted. Run the command again to go on, at most a minute of work before this moment.")
+        raise
     for harm, why in result.skipped.items():
         note(f"  [dim]{harm} is left out: {escape(why)}[/dim]")
     _show_result(result)
@@ -64,7 +72,7 @@ def show(settings: Settings, policies: Policies) -> None:
             f"v{one.version}",
             one.id,
             minute(one.created_at_ms * 1_000),
-            "[green]promoted[/green]" if one.promoted else "",
+            _state(one),
             _mean_ap(one),
             ", ".join(needed.get(one.id, ())) or "–",
         )
@@ -75,9 +83,11 @@ def show(settings: Settings, policies: Policies) -> None:
         with opened(settings, create=False) as engine:
             due = refresh_due(settings, policies, engine, MlflowRegistry(settings), known)
         note(f"A refresh {'is' if due.is_due else 'is not'} due: {escape(due.why)}")
+    folder = settings.root / ENCODERS
+    note(f"Each encoder's card is in MLflow, and where a version needs it in {escape(str(folder))}/NAME/{files.CARD}.")
     next_steps(
-        ("leads encoder promote VERSION", "train harms with an encoder from now on"),
-        ("leads train --all", "train the harms with the promoted encoder"),
+        ("leads encoder promote VERSION", "train harms with another encoder from now on"),
+        ("leads train --all", f"train the harms {_with_promoted(known)}"),
     )
 
 
@@ -135,23 +145,42 @@ def refresh_if_due(
 
 def _say_what_stays(settings: Settings, policies: Policies) -> None:
     """Say which versions keep serving with which encoder."""
-    for id_, versions in _needed(settings, policies).items():
-        note(f"  Still with {id_}: {', '.join(versions)}")
-    next_steps(
-        ("leads train --all", "train the harms with the encoder that is promoted now"),
-        ("leads models rollback HARM", "roll a harm back, with the encoder that its version needs"),
-    )
+    known = EncoderRegistry(settings).list()
+    numbers = {one.id: one.version for one in known}
+    needed = _needed(settings, policies)
+    for id_, versions in needed.items():
+        note(f"  Versions that need encoder v{numbers.get(id_, '?')} ({id_}): {', '.join(versions)}")
+    steps = [("leads train --all", f"train the harms {_with_promoted(known)}")]
+    if needed:
+        steps.append(("leads models list", "see which version serves for each harm; promote and rollback change it"))
+    next_steps(*steps)
+
+
+def _with_promoted(known: Sequence[RegisteredEncoder]) -> str:
+    now = next((one for one in known if one.promoted), None)
+    return "without a fine-tuned encoder" if now is None else f"with encoder v{now.version}"
+
+
+def _state(one: RegisteredEncoder) -> str:
+    if one.promoted:
+        return "[green]promoted[/green]"
+    if not one.rolled_back_at:
+        return ""
+    why = one.tags.get(WHY_ROLLED_BACK, "")
+    return f"rolled back\n{minute(one.rolled_back_at)[:10]}" + (f": {escape(why)}" if why else "")
 
 
 def _needed(settings: Settings, policies: Policies) -> dict[str, list[str]]:
-    """By encoder, the versions of harms that have an alias and need it."""
+    """By encoder, the versions of harms that need it and aren't retired: any of them may serve again."""
     registry = MlflowRegistry(settings)
     found: dict[str, list[str]] = {}
     for harm in policies.harms if registry.exists() else ():
-        for alias, number in sorted(registry.aliases(harm).items()):
-            id_ = registry.tags_of(harm, number).get(NEEDED)
-            if id_ is not None:
-                found.setdefault(id_, []).append(f"{harm} v{number} ({alias})")
+        aliases = registry.aliases(harm)
+        for version in registry.versions(harm):
+            id_ = version.tags.get(NEEDED)
+            if id_ is not None and RETIRED not in version.tags:
+                state = version_state(version, aliases)
+                found.setdefault(id_, []).append(f"{harm} v{version.version}" + (f" ({state})" if state != "–" else ""))
     return found
 
 

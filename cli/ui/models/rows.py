@@ -70,6 +70,7 @@ def about(
         ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
         *((name, escape(tags[tag])) for name, tag in _ORIGIN if tag in tags),
+        *_encoder(version),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
         *_declared(version, features),
         ("languages", "not recorded" if counts is None else languages.summary(counts)),
@@ -83,6 +84,14 @@ def about(
         rows.append(("retired", escape(tags[RETIRED])))
     history = [f"{minute(c.at)} {_ACTIONS[c.action]} by {c.actor}: {c.why}" for c in changes if c.state == "done"]
     return [*rows, *((("history" if i == 0 else ""), escape(one)) for i, one in enumerate(history))]
+
+
+def _encoder(version: ModelVersion) -> TableRows:
+    """The encoder that its texts are encoded with; nothing for a version that doesn't use text."""
+    if version.text_stage is None:
+        return []
+    head = version.text_stage.sentence
+    return [("sentence encoder", head.encoder if head else "none, only n-grams")]
 
 
 def _declared(version: ModelVersion, features: FeatureSet) -> TableRows:

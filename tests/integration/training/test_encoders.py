@@ -17,7 +17,7 @@ from leads import clock
 from leads.db import model_changes
 from leads.db.model_changes import Action, ModelChange
 from leads.errors import Conflict, ModelRefused, NotFound, Unavailable
-from leads.settings import Settings
+from leads.settings import Settings, load_settings
 from models.manifest import TEXT_SCORE
 from models.registry.encoder_folders import prune_encoders
 from models.registry.encoders import EncoderRegistry, folders_stay
@@ -113,7 +113,14 @@ def test_no_version_goes_back_with_its_encoder_and_those_that_depend_on_it_are_n
     shown = CliRunner().invoke(app, ["encoder", "rollback", "--why", "worse"])
     assert shown.exit_code == 0, shown.output
     assert "Harms are trained with encoder v1 again." in shown.output
-    assert f"Still with {second}: spam v2 (champion)" in shown.output
+    assert f"Versions that need encoder v2 ({second}): spam v2 (champion)" in shown.output
+    # One that may be rolled back to, too.
+    assert f"Versions that need encoder v1 ({named(registry)['1']}): spam v1" in shown.output
+    assert "leads train --all  train the harms with encoder v1" in shown.output
+    listed = CliRunner().invoke(app, ["encoder", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert "rolled back" in listed.output
+    assert "worse" in listed.output
     assert versions.aliases("spam") == {"champion": "2"}
     fetched = load(versions.fetch("spam", "2", tmp_path / "fetched"), place_of(settings))
     fetched.verify()
@@ -230,3 +237,8 @@ def test_registered_encoders_go_once_no_version_needs_them(
     registry.roll_back("worse")
     assert prune(settings, ["versions"], clock_=lambda: LATER)[0].items == 2
     assert sorted(named(registry)) == ["1", "2", "5", "6"]
+
+
+def test_promoting_without_a_registry_says_how_to_get_an_encoder(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="No encoder is registered yet"):
+        EncoderRegistry(load_settings(home=tmp_path)).promote("1", "no reason")

@@ -11,7 +11,7 @@ from tests.support.paths import REPOSITORY
 LAYERS = (
     ("config", "contracts", "evidence", "joining", "origin", "progress"),
     ("data", "behaviour"),
-    ("fit",),
+    ("fingerprint", "fit"),
     ("report",),
     ("gate",),
     ("lifecycle",),

@@ -453,7 +453,7 @@ def test_settling_twice_changes_nothing(settles: Settles, registry: FakeRegistry
     registry.add()
     assert settles("1", promote=True).alias == "champion"
     registry.by_alias.clear()
-    assert settles("1", promote=True)[:2] == (None, "A newer version exists.")
+    assert settles("1", promote=True)[:2] == (None, "A newer version exists. This one can be promoted by hand.")
     assert recorded(lifecycle) == before
 
 
