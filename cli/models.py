@@ -52,6 +52,20 @@ def models_show(
     show_version(*read_configuration(), harm, version)
 
 
+@models_app.command("behaviour")
+def models_behaviour(
+    harm: Harm,
+    version: Annotated[
+        str | None, typer.Argument(help="Version number. Default: the champion.", callback=_number)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every failed check.")] = False,
+) -> None:
+    """Run the harm's behaviour suite on a version, and show the texts on which it fails."""
+    from cli.ui.models.behaviour import show_behaviour
+
+    show_behaviour(*read_configuration(), harm, version, every=every)
+
+
 @models_app.command("compare")
 def models_compare(harm: Harm, a: Version, b: Version) -> None:
     """Compare two versions on the same held-out rows."""

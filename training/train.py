@@ -252,7 +252,7 @@ def _fit(
     tell(BUILD)
     model = FittedModel(
         version=draft(data.harm, data.contract, fitted, choose_thresholds(policy, data, fitted)),
-        provenance=card.provenance(fitted, data.contract.hash),
+        provenance=card.provenance(fitted, data.contract.hash, about_groups=config.about_groups),
         fitted_on=fitted_on(data),
         fingerprint=fingerprint,
         learned_text_scores=out_of_fold_text_scores(data, fitted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leads.policies import HarmPolicy
+from models.text.head import OutputHead
 from models.thresholds import Thresholds
 from training.behaviour.run import BehaviourReport, rows
 from training.fit.model import Fit
@@ -82,18 +83,38 @@ def purpose(policy: HarmPolicy) -> str:
     )
 
 
-def provenance(fitted: Fit, contract_hash: str) -> str:
-    """How a model that was trained here works, in a paragraph."""
+def provenance(fitted: Fit, contract_hash: str, *, about_groups: bool) -> str:
+    """How a model that was trained here works, in a paragraph.
+
+    Args:
+        about_groups: whether it was also fitted on copies that name other groups, and on friendly sentences.
+    """
     start = "The share of violating rows gives the initial log-odds"
     if fitted.text_stage:
         start = "A linear model on word and character n-grams gives the log-odds of the text"
         if fitted.text_stage.sentence:
-            start += f", together with a model on vectors of the encoder `{fitted.text_stage.sentence.encoder}`"
+            head = fitted.text_stage.sentence
+            what = "the outputs, one for each harm," if isinstance(head, OutputHead) else "vectors"
+            start += f", together with a model on {what} of the encoder `{head.encoder}`"
+        if about_groups:
+            start += (
+                ". The n-gram model was also fitted on copies of texts that name groups of people, with other groups "
+                "in their place, and on friendly sentences about groups"
+            )
     method = _METHODS.get(fitted.calibrator.method, fitted.calibrator.method)
     return (
-        f"{start}. {fitted.rounds} trees on the features of contract `{contract_hash}` correct them. {method}, fitted "
-        "on out-of-fold margins, turns the margin into a probability. More reports, notices, hash matches or strikes "
-        "never lower a score."
+        f"{start}. {_trees(fitted.rounds, contract_hash)} {method}, fitted on out-of-fold margins, turns the margin "
+        "into a probability."
+    )
+
+
+def _trees(rounds: int, contract_hash: str) -> str:
+    if not rounds:
+        return f"No tree on the features of contract `{contract_hash}` improved on that."
+    trees, correct = ("One tree", "corrects") if rounds == 1 else (f"{rounds} trees", "correct")
+    return (
+        f"{trees} on the features of contract `{contract_hash}` {correct} them. More reports, notices, hash matches or "
+        "strikes never lower a score."
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from cli.ui.database import opened
 from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
 from cli.ui.terminal import console, escape, next_steps, note, table
+from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
@@ -110,8 +112,34 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     next_steps(
         (f"less {version.folder / manifest.CARD}", "read its model card"),
         (f"leads models history {harm}", "see who changed what"),
+        *(
+            [(f"leads models behaviour {harm} {number}", "see which checks of its suite fail")]
+            if version.uses_text
+            else ()
+        ),
         *_comparisons(registry, harm, number),
     )
+
+
+class OpenedVersion(NamedTuple):
+    """A loaded version, and the features that are live."""
+
+    version: ModelVersion
+    features: FeatureSet
+
+
+def opened_version(settings: Settings, harm: str, number: str | None) -> OpenedVersion:
+    """A harm's version, by default the champion.
+
+    Raises:
+        NotFound: an unknown version.
+        ModelRefused: its files are damaged.
+    """
+    registry = MlflowRegistry(settings)
+    number = number or _default(registry, registry.aliases(harm), harm)
+    registry.version(harm, number)
+    versions = _versions(settings, registry, harm)
+    return OpenedVersion(versions.load(number, versions_cache(settings, harm)), versions.features)
 
 
 def _comparisons(registry: VersionRegistry, harm: str, number: str) -> list[tuple[str, str]]:

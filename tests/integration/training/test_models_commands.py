@@ -27,6 +27,7 @@ from models.registry.versions import CANARY_SHARE, RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from tests.support.training.spam_labels import SPAM, TALK, write_comments
+from training.behaviour.suite import load
 from training.config import SEED
 from training.data import dataset
 from training.data.split import folds
@@ -83,6 +84,9 @@ def write_corpus(folder: Path, n: int = 600) -> None:
 def no_rows(*_: object) -> Frame:
     """There are no decisions, so no features are asked for."""
     raise AssertionError
+
+
+SUITE = load("spam")
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +327,20 @@ def test_two_versions_are_compared_on_the_same_rows(leads: Leads) -> None:
     for word in ("average precision", "Brier score", "precision of review", "time per row, ms", "size, MB", "no tier"):
         assert word in compared
     assert "Version 9 of spam not found" in refused(leads("compare", "spam", "1", "9"))
+
+
+def test_the_checks_of_its_suite_that_a_version_fails_are_shown_with_texts_and_scores(
+    leads: Leads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "spam has no behaviour suite" in refused(leads("behaviour", "spam", "3"))
+    monkeypatch.setattr("cli.ui.models.behaviour.suite_for", lambda *_: SUITE)
+    some = said(leads("behaviour", "spam", "3"))
+    for word in ("functionality", "invariance", "Checks that fail", "must score", "behaviour spam 3 --all"):
+        assert word in some
+    every = said(leads("behaviour", "spam", "3", "--all"))
+    assert len(every) > len(some)
+    assert "--all" not in every
+    assert "Version 9 of spam not found" in refused(leads("behaviour", "spam", "9"))
 
 
 def test_what_is_unknown_is_named(leads: Leads) -> None:
