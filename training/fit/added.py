@@ -1,7 +1,8 @@
 """Texts that n-gram heads are fitted on besides labelled ones, for harms that may be about any group of people.
 
-Each text that names groups gets a copy that names others and has the same label, and friendly sentences about every
-group count as not violating. So the heads go less by which group a text names. Nothing is calibrated on these texts.
+Each text that names groups gets a copy that names others and has the same label. Friendly sentences about every group,
+and the bare names of the groups, count as not violating. So the heads go less by which group a text names. Nothing is
+calibrated on these texts.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import numpy.typing as npt
 
 from leads.text import plain_form
 from models.text.ngrams import MAX_CHARS
-from training.fit.groups import exchanged, friendly
+from training.fit.groups import exchanged, friendly, names
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-# The weight of a copy, as a share of that of its text; and of all friendly sentences, as a share of that of all rows.
-COPY, FRIENDLY = 0.5, 0.03
-_FRIENDLY_SENTENCE = -1
+# The weight of a copy, as a share of that of its text; and of all friendly texts, as a share of that of all rows.
+COPY, FRIENDLY = 0.5, 0.1
+# A bare name weighs as much as this many sentences: people comment with one word, too.
+_PER_NAME = 5
+_FRIENDLY_TEXT = -1
 
 
 class AddedTexts(NamedTuple):
@@ -30,7 +33,7 @@ class AddedTexts(NamedTuple):
 
     Args:
         texts: what they say.
-        source: (m,) the position of the text that each is a copy of; -1 for a friendly sentence.
+        source: (m,) the position of the text that each is a copy of; -1 for a friendly text.
     """
 
     texts: list[str]
@@ -41,7 +44,7 @@ def added_texts(texts: Sequence[str]) -> AddedTexts:
     """The texts to add to these."""
     copies = ((i, exchanged(plain_form(text, MAX_CHARS))) for i, text in enumerate(texts))
     found = [(i, copy) for i, copy in copies if copy is not None]
-    found += [(_FRIENDLY_SENTENCE, text) for text in friendly()]
+    found += [(_FRIENDLY_TEXT, text) for text in (*friendly(), *(list(names()) * _PER_NAME))]
     return AddedTexts([text for _, text in found], np.array([i for i, _ in found], np.int64))
 
 
@@ -64,7 +67,7 @@ class AddedRows(NamedTuple):
 
     Args:
         matrix: (m, grams) their vectors.
-        source: (m,) the row that each is a copy of; -1 for a friendly sentence.
+        source: (m,) the row that each is a copy of; -1 for a friendly text.
     """
 
     matrix: Any
@@ -72,7 +75,7 @@ class AddedRows(NamedTuple):
 
     @staticmethod
     def of(source: Ints, rows: Ints, vectors: Callable[[Ints], Any]) -> AddedRows:
-        """Those whose text is among `rows`, and the friendly sentences.
+        """Those whose text is among `rows`, and the friendly texts.
 
         Args:
             source: (m,) of `AddedTexts`.
@@ -82,11 +85,11 @@ class AddedRows(NamedTuple):
         order = np.argsort(rows, kind="stable")
         at = order[np.minimum(np.searchsorted(rows[order], source), len(rows) - 1)]
         is_row = rows[at] == source
-        kept = np.flatnonzero(is_row | (source == _FRIENDLY_SENTENCE))
-        return AddedRows(vectors(kept), np.where(is_row, at, _FRIENDLY_SENTENCE)[kept])
+        kept = np.flatnonzero(is_row | (source == _FRIENDLY_TEXT))
+        return AddedRows(vectors(kept), np.where(is_row, at, _FRIENDLY_TEXT)[kept])
 
     def beside(self, chosen: Bools, labels: Bools, weights: Doubles) -> Beside:
-        """What to add to the `chosen` (n,) rows: copies of these, and the friendly sentences.
+        """What to add to the `chosen` (n,) rows: copies of these, and the friendly texts.
 
         Args:
             labels, weights: (n,) of all rows.

@@ -76,6 +76,12 @@ def friendly() -> Iterator[str]:
             yield f"{_WHOSE[i % len(_WHOSE)]} {one} {_PEOPLE[i % len(_PEOPLE)]} {_DO[i % len(_DO)]}"
 
 
+def names() -> Iterator[str]:
+    """What groups and their members are called, without anything that is said about them."""
+    for pair in GROUPS:
+        yield from pair
+
+
 def exchanged(plain: str) -> str | None:
     """A plain form with other groups in place of those that it names; None if it names none.
 

@@ -9,7 +9,7 @@ from leads.text import text_hash
 from training.behaviour.suite import SUITES, load
 from training.fit.added import COPY, FRIENDLY, AddedRows, added_texts
 from training.fit.counts import count_texts
-from training.fit.groups import exchanged, friendly
+from training.fit.groups import exchanged, friendly, names
 from training.fit.text import fit_text
 
 
@@ -52,7 +52,7 @@ def test_each_text_that_names_a_group_has_a_copy() -> None:
     assert added.source[0] == 1
     assert (added.source[1:] == -1).all()
     assert added.texts[0] == exchanged("the gay drummer")
-    assert added.texts[1:] == list(friendly())
+    assert added.texts[1:] == [*friendly(), *(list(names()) * 5)]
 
 
 def test_copies_go_with_their_rows_and_weigh_half_of_them() -> None:
