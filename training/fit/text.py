@@ -94,7 +94,7 @@ class TextFitter:
             return _heads(matrix, labels, weights, np.ones(len(labels)), config, self._seed)
         import scipy.sparse as sp
 
-        more = self._added.beside(chosen, self._labels, self._weights)
+        more = self._added.beside(chosen, self._labels, self._weights, encoded=self.encoded is not None)
         return _heads(
             sp.vstack((matrix, more.matrix), format="csr"),
             np.concatenate((labels, more.labels)),
