@@ -143,6 +143,7 @@ def _precision(splits: Sequence[OnSplit]) -> list[Measure]:
 def _behaviour(settings: Settings, split: OnSplit) -> list[Measure]:
     """How many checks of the behaviour suites pass, next to the stack with MiniLM."""
     rows: list[Measure] = []
+    totals: dict[str, list[int]] = {}
     for harm in split.tuned:
         suite = behaviour.suite_for(settings, harm)
         if suite is None:
@@ -151,13 +152,21 @@ def _behaviour(settings: Settings, split: OnSplit) -> list[Measure]:
         for ours, theirs in zip(tuned.kinds, present.kinds, strict=True):
             name = f"{harm}: {ours.kind} checks that pass, of {ours.checks}"
             rows.append(at_least(name, ours.passed, "checks", theirs.passed))
+            counts = (ours.checks, ours.passed, theirs.passed)
+            totals[ours.kind] = [sum(pair) for pair in zip(totals.get(ours.kind, (0, 0, 0)), counts, strict=True)]
         if harm == "identity_hate":
             cases = {case.name: case for case in tuned.cases}
             rows += [
                 at_least(f"{harm}: {name}, of {cases[name].checks}", cases[name].passed, "checks", least)
                 for name, least in _CASES.items()
             ]
-    return rows
+    return [
+        *rows,
+        *(
+            at_least(f"all harms: {kind} checks that pass, of {checks}", passed, "checks", before)
+            for kind, (checks, passed, before) in totals.items()
+        ),
+    ]
 
 
 def _mean(results: Sequence[SplitResult]) -> float:

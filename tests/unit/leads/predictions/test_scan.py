@@ -94,9 +94,10 @@ def test_a_segment_that_breaks_while_it_is_read_is_skipped(folder: Path) -> None
     scan = PredictionScan(folder, "spam")
     slices = scan.slices(["prediction_id", "score"])
     first = next(slices)
-    broken = segments(folder)[-1]
+    # Names of segments of one second are in no order.
+    broken = next(path for path in segments(folder) if "p599" in pq.read_table(path)["prediction_id"].to_pylist())
     broken.write_bytes(b"PAR1")
     found = numbers([first, *slices])
-    assert found == [n for n in range(600) if n not in range(590, 600)]
+    assert found == list(range(590))
     assert scan.unreadable == (broken,)
     assert np.all(np.diff(found) > 0)
