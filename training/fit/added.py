@@ -22,8 +22,8 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 # The weight of a copy, as a share of that of its text; and of all friendly texts, as a share of that of all rows.
-# Beside an encoder, the names of groups can count less, because it reads what is said of them.
-COPY, FRIENDLY, FRIENDLY_BESIDE_ENCODER = 0.5, 0.1, 0.3
+# Beside a fine-tuned encoder, the names of groups can count less, because it reads what is said of them.
+COPY, FRIENDLY, FRIENDLY_BESIDE_ENCODER = 0.5, 0.03, 0.3
 # A bare name weighs as much as this many sentences: people comment with one word, too.
 _PER_NAME = 5
 _FRIENDLY_TEXT = -1
@@ -89,17 +89,17 @@ class AddedRows(NamedTuple):
         kept = np.flatnonzero(is_row | (source == _FRIENDLY_TEXT))
         return AddedRows(vectors(kept), np.where(is_row, at, _FRIENDLY_TEXT)[kept])
 
-    def beside(self, chosen: Bools, labels: Bools, weights: Doubles, *, encoded: bool) -> Beside:
+    def beside(self, chosen: Bools, labels: Bools, weights: Doubles, *, tuned: bool) -> Beside:
         """What to add to the `chosen` (n,) rows: copies of these, and the friendly texts.
 
         Args:
             labels, weights: (n,) of all rows.
-            encoded: whether an encoder reads the texts too.
+            tuned: whether a fine-tuned encoder reads the texts too.
         """
         is_copy = self.source >= 0
         kept = ~is_copy | chosen[self.source]
         source, is_copy = self.source[kept], is_copy[kept]
-        each = (FRIENDLY_BESIDE_ENCODER if encoded else FRIENDLY) / max(1, (~is_copy).sum())
+        each = (FRIENDLY_BESIDE_ENCODER if tuned else FRIENDLY) / max(1, (~is_copy).sum())
         return Beside(
             self.matrix[kept],
             np.where(is_copy, labels[source], False),

@@ -76,6 +76,7 @@ class TextFitter:
         if counts.vectors is not None and counts.encoder is not None:
             self.encoded = encoded(counts.vectors[rows], counts.encoder)
         self._labels, self._weights, self._seed = labels, weights, seed
+        self._tuned = counts.encoder is not None and counts.encoder.learns
         self._added = added_rows(counts.added, rows, self.vectors) if counts.added else None
 
     def heads(self, chosen: Bools, config: TextConfig, *, strength: float = 1.0) -> list[_Head]:
@@ -94,7 +95,7 @@ class TextFitter:
             return _heads(matrix, labels, weights, np.ones(len(labels)), config, self._seed)
         import scipy.sparse as sp
 
-        more = self._added.beside(chosen, self._labels, self._weights, encoded=self.encoded is not None)
+        more = self._added.beside(chosen, self._labels, self._weights, tuned=self._tuned)
         return _heads(
             sp.vstack((matrix, more.matrix), format="csr"),
             np.concatenate((labels, more.labels)),

@@ -62,13 +62,13 @@ def test_copies_go_with_their_rows_and_weigh_half_of_them() -> None:
     assert rows.matrix.tolist() == [0, 20, 30, 40]
     assert rows.source.tolist() == [2, 0, -1, -1]
     labels, weights = np.array([True, False, True]), np.array([1.0, 1.0, 0.4])
-    more = rows.beside(np.array([False, True, True]), labels, weights, encoded=False)
+    more = rows.beside(np.array([False, True, True]), labels, weights, tuned=False)
     assert more.matrix.tolist() == [0, 30, 40]
     assert more.labels.tolist() == [True, False, False]
     assert more.weights.tolist() == pytest.approx([COPY * 0.4, FRIENDLY * 1.4 / 2, FRIENDLY * 1.4 / 2])
     # A label's own row counts 1 in the ratios, whatever its weight.
     assert more.counted.tolist() == pytest.approx([COPY, FRIENDLY, FRIENDLY])
-    more = rows.beside(np.array([False, True, True]), labels, weights, encoded=True)
+    more = rows.beside(np.array([False, True, True]), labels, weights, tuned=True)
     assert more.counted.tolist() == pytest.approx([COPY, FRIENDLY_BESIDE_ENCODER, FRIENDLY_BESIDE_ENCODER])
 
 
