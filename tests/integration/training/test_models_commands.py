@@ -145,7 +145,7 @@ def home(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
     monkeypatch.setenv("LEADS_HOME", str(own))
     monkeypatch.setenv("LEADS_CORPORA", str(world.corpora))
     # What is measured here is whose verdict holds; the project's own suite asks for more than these words tell.
-    monkeypatch.setattr("training.behaviour.suite.load", lambda *_: None)
+    monkeypatch.setattr("training.behaviour.run.load", lambda *_: None)
     settings = load_settings()
     migrate(settings)
     return settings
@@ -332,6 +332,7 @@ def test_two_versions_are_compared_on_the_same_rows(leads: Leads) -> None:
 def test_the_checks_of_its_suite_that_a_version_fails_are_shown_with_texts_and_scores(
     leads: Leads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cli.ui.models.behaviour.suite_for", lambda *_: None)
     assert "spam has no behaviour suite" in refused(leads("behaviour", "spam", "3"))
     monkeypatch.setattr("cli.ui.models.behaviour.suite_for", lambda *_: SUITE)
     some = said(leads("behaviour", "spam", "3"))
