@@ -24,6 +24,7 @@ def _number(version: str | None) -> str | None:
 
 
 Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.", callback=_number)]
+ChampionOr = Annotated[str | None, typer.Argument(help="Version number. Default: the champion.", callback=_number)]
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
 Override = Annotated[bool, typer.Option("--override", help="Promote the version even if a check fails. Needs --why.")]
@@ -42,9 +43,7 @@ def models_list(
 @models_app.command("show")
 def models_show(
     harm: Harm,
-    version: Annotated[
-        str | None, typer.Argument(help="Version number. Default: the champion.", callback=_number)
-    ] = None,
+    version: ChampionOr = None,
 ) -> None:
     """Show a version's history, metrics, tiers, gate checks and files."""
     from cli.ui.models.versions import show_version
@@ -55,9 +54,7 @@ def models_show(
 @models_app.command("behaviour")
 def models_behaviour(
     harm: Harm,
-    version: Annotated[
-        str | None, typer.Argument(help="Version number. Default: the champion.", callback=_number)
-    ] = None,
+    version: ChampionOr = None,
     every: Annotated[bool, typer.Option("--all", help="Show every failed check.")] = False,
 ) -> None:
     """Run the harm's behaviour suite on a version, and show the texts on which it fails."""

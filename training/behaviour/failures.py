@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from features.declared.feature_set import FeatureSet
-from features.evaluate.columns import text_only
 from models.version import ModelVersion
-from training.behaviour.run import BehaviourReport, run
+from training.behaviour.run import BehaviourReport, report_on, scored
 from training.behaviour.suite import Suite
 
 
@@ -34,10 +33,10 @@ def failures(version: ModelVersion, suite: Suite, features: FeatureSet) -> tuple
     """Run the suite, and list the checks that fail, in the suite's order.
 
     Raises:
-        InvalidInput, ModelRefused: as `training.behaviour.run.run`.
+        InvalidInput, ModelRefused: as `training.behaviour.run.scored`.
     """
-    report = run(version, suite, features)
-    scores = version.score(text_only(version.contract, suite.texts, features), suite.texts).score
+    texts = scored(version, suite, features)
+    report, scores = report_on(suite, texts.margin), texts.score
     found = []
     for case, result in zip(suite.cases, report.cases, strict=True):
         expected = "about as" if case.kind == "invariance" else "above"

@@ -14,6 +14,7 @@ from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import text_only
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
+from models.scores import Scores
 from models.version import ModelVersion
 from training.behaviour.suite import KINDS, BehaviourCheck, Case, Kind, Suite, load
 from training.contracts import check_satisfied
@@ -116,7 +117,12 @@ def suite_for(settings: Settings, harm: str) -> Suite | None:
 
 
 def run(version: ModelVersion, suite: Suite, features: FeatureSet) -> BehaviourReport:
-    """Run a suite. The version only sees the texts; all stored features are missing.
+    """Run a suite. Raises InvalidInput and ModelRefused as `scored`."""
+    return report_on(suite, scored(version, suite, features).margin)
+
+
+def scored(version: ModelVersion, suite: Suite, features: FeatureSet) -> Scores:
+    """Score a suite's texts. The version only sees the texts; all stored features are missing.
 
     Raises:
         InvalidInput: the suite belongs to another harm, or the version doesn't use text.
@@ -129,7 +135,11 @@ def run(version: ModelVersion, suite: Suite, features: FeatureSet) -> BehaviourR
             remedy="Run it on a version of the same harm that uses text.",
         )
     check_satisfied(version, features)
-    margins = version.score(text_only(version.contract, suite.texts, features), suite.texts).margin
+    return version.score(text_only(version.contract, suite.texts, features), suite.texts)
+
+
+def report_on(suite: Suite, margins: Doubles) -> BehaviourReport:
+    """Which checks pass by the (n,) margins of the suite's texts."""
     cases = tuple(_case_result(case, margins) for case in suite.cases)
     return BehaviourReport(suite.harm, suite.hash, len(suite.texts), cases, _totals(cases))
 

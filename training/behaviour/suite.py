@@ -35,7 +35,7 @@ _Templates = Annotated[tuple[_Template, ...], Field(min_length=1)]
 _Slots = Mapping[HarmName, Annotated[tuple[_Template, ...], Field(min_length=1)]]
 _WORD = re.compile(r"[^\W\d_]+")
 _HOMOGLYPHS = str.maketrans("aceopxy", "\u0430\u0441\u0435\u043e\u0440\u0445\u0443")
-_LEET = str.maketrans("aeiostAEIOST", "431057431057")
+LEET = str.maketrans("aeiostAEIOST", "431057431057")
 
 
 class BehaviourCheck(msgspec.Struct, frozen=True, array_like=True):
@@ -243,7 +243,7 @@ PERTURBATIONS: Mapping[Perturbation, Callable[[str], str]] = {
     "upper_case": str.upper,
     "extra_spaces": lambda text: text.replace(" ", "   "),
     "typo": _on_longest_word(_swap_inner),
-    "leet": lambda text: text.translate(_LEET),
+    "leet": lambda text: text.translate(LEET),
     "spaced_letters": _on_longest_word(" ".join),
     "homoglyphs": lambda text: text.translate(_HOMOGLYPHS),
     "zero_width": lambda text: _WORD.sub(lambda word: "\u200b".join(word.group()), text),

@@ -16,13 +16,13 @@ import numpy as np
 
 from leads.text import plain_form, text_hash
 from models.text.ngrams import MAX_CHARS
+from training.behaviour.suite import LEET
 from training.encoder.examples import HALVES, Examples
 from training.fit.groups import GROUPS, exchanged, friendly
 
 # The weight of an added text: it says less than a text that people wrote and others judged.
 WEIGHT = 0.5
 _MISSPELT_SHARE, _DISGUISED_SHARE = 0.05, 0.05
-_DIGITS = str.maketrans("aeiost", "431057")
 _PER_SENTENCE_WITH_NAME = 20
 
 _EXPRESSED = (
@@ -109,7 +109,7 @@ def _misspelt(examples: Examples, random: np.random.Generator) -> list[_Added]:
 
 def _disguised(examples: Examples, random: np.random.Generator) -> list[_Added]:
     chosen = np.flatnonzero(random.random(len(examples.texts)) < _DISGUISED_SHARE).tolist()
-    texts = [(i, examples.texts[i].translate(_DIGITS)) for i in chosen]
+    texts = [(i, examples.texts[i].translate(LEET)) for i in chosen]
     return [_Added(text, examples.labels[i].tolist(), int(examples.halves[i])) for i, text in texts]
 
 

@@ -206,9 +206,10 @@ def single_row_ms(versions: tuple[ModelVersion, ...], rows: HeldOut, *, calls: i
     taken = np.empty((len(versions), calls))
     for call in range(-some, calls):
         i = call % some
-        known, word = rows.texts[i], secrets.token_hex(3)
-        text = None if known is None else f"{known} {word}"
+        known = rows.texts[i]
         for v, version in enumerate(versions):
+            # New for each version: two may share an encoder.
+            text = None if known is None else f"{known} {secrets.token_hex(3)}"
             started = time.perf_counter_ns()
             version.score(inputs[v][i : i + 1], [text])
             if call >= 0:

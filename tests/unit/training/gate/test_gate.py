@@ -317,6 +317,22 @@ def test_versions_are_timed_in_turn_one_row_a_call() -> None:
     assert one.asked == other.asked == [1] * 27
 
 
+def test_no_text_is_timed_twice_not_even_by_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions that share an encoder share the cache of its vectors."""
+    seen: list[str | None] = []
+    score = ScriptedVersion.score
+
+    def kept(self: ScriptedVersion, features: Any, texts: Any) -> Any:
+        seen.extend(texts)
+        return score(self, features, texts)
+
+    monkeypatch.setattr(ScriptedVersion, "score", kept)
+    single_row_ms((scripted(SCORES), scripted(SCORES)), held_out(DATA), calls=7)
+    texts = [text for text in seen if text is not None]
+    assert len(texts) > 10
+    assert len(set(texts)) == len(texts)
+
+
 def test_features_that_the_code_does_not_have_block_and_nothing_else_is_asked(settings: Settings) -> None:
     report = gate(settings, scripted(SCORES, contract=_with("item.imagined")), scripted(SCORES, version="1"))
     assert failed(report) == ["contract"]
