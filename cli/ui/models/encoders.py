@@ -17,7 +17,6 @@ from models.registry.encoders import NEEDED, WHY_ROLLED_BACK, EncoderRegistry, R
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RETIRED
 from models.text import encoder_files as files
-from models.text.encoder_files import ENCODERS
 from training.encoder.config import load_tune_config
 from training.encoder.refresh import refresh, refresh_due
 from training.encoder.train import EncoderResult, train_encoder
@@ -83,7 +82,7 @@ def show(settings: Settings, policies: Policies) -> None:
         with opened(settings, create=False) as engine:
             due = refresh_due(settings, policies, engine, MlflowRegistry(settings), known)
         note(f"A refresh {'is' if due.is_due else 'is not'} due: {escape(due.why)}")
-    folder = settings.root / ENCODERS
+    folder = settings.root / files.ENCODERS
     note(f"Each encoder's card is in MLflow, and where a version needs it in {escape(str(folder))}/NAME/{files.CARD}.")
     next_steps(
         ("leads encoder promote VERSION", "train harms with another encoder from now on"),

@@ -21,7 +21,7 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
 from models.registry.mlflow_registry import MlflowRegistry
-from models.registry.versions import GATE, RETIRED, VersionRegistry, versions_cache
+from models.registry.versions import GATE, RETIRED, Registered, VersionRegistry, versions_cache
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from training.config import SEED, load_config
@@ -94,12 +94,10 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     policies.harm(harm, field="HARM")
     registry, retreats, history = MlflowRegistry(settings), _retreats(settings), _history(settings, harm)
     aliases = registry.aliases(harm)
-    number = number or _default(registry, aliases, harm)
-    found = registry.version(harm, number)
-    versions = _versions(settings, registry, harm)
-    version = versions.load(number, versions_cache(settings, harm))
+    found, version, features = opened_version(settings, harm, number)
+    number = found.version
     changes = [change for change in history if change.version == number]
-    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)), versions.features)
+    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)), features)
     console.print(table(f"{harm} v{number}", ("property", "value"), about))
     _print_metrics(version)
     console.print(table("Tiers", ("tier", "from score", "why"), rows.tiers(version), right=("from score",)))
@@ -122,8 +120,9 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
 
 
 class OpenedVersion(NamedTuple):
-    """A loaded version, and the features that are live."""
+    """A version in the registry, the same loaded, and the features that are live."""
 
+    registered: Registered
     version: ModelVersion
     features: FeatureSet
 
@@ -137,9 +136,9 @@ def opened_version(settings: Settings, harm: str, number: str | None) -> OpenedV
     """
     registry = MlflowRegistry(settings)
     number = number or _default(registry, registry.aliases(harm), harm)
-    registry.version(harm, number)
+    found = registry.version(harm, number)
     versions = _versions(settings, registry, harm)
-    return OpenedVersion(versions.load(number, versions_cache(settings, harm)), versions.features)
+    return OpenedVersion(found, versions.load(number, versions_cache(settings, harm)), versions.features)
 
 
 def _comparisons(registry: VersionRegistry, harm: str, number: str) -> list[tuple[str, str]]:
