@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cli.labels import (
+    AuthorColumn,
+    IdColumn,
+    LabelColumn,
+    Name,
+    Replace,
+    TargetColumn,
+    TextColumn,
+    TimeColumn,
+    WeightColumn,
+    columns_of,
+    of_file,
+)
 from cli.options import All, Harms, Quiet, read_configuration
 from leads.errors import Conflict
 from leads.settings import Settings
-
-_OWN_LABELS = "Labels from your own file"
-
-
-def _of_file(name: str, help_: str) -> Any:
-    """An option about a file of the user's own labels."""
-    return typer.Option(name, help=help_, rich_help_panel=_OWN_LABELS)
 
 
 def train(
@@ -39,40 +45,18 @@ def train(
     ] = False,
     csv: Annotated[
         Path | None,
-        _of_file("--csv", "CSV file to import first: one text per row, in UTF-8, or in UTF-16 with a byte-order mark."),
+        of_file("--csv", "CSV file to import first: one text per row, in UTF-8, or in UTF-16 with a byte-order mark."),
     ] = None,
-    harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
-    text: Annotated[str | None, _of_file("--text", "Text column.")] = None,
-    label: Annotated[
-        str | None,
-        _of_file("--label", "Label column: 1/0, yes/no, y/n, true/false, t/f; rows without a label are skipped."),
-    ] = None,
-    id_: Annotated[
-        str | None,
-        _of_file("--id", "ID column, shown in lists of conflicting labels. It isn't used to look up items."),
-    ] = None,
-    time: Annotated[
-        str | None,
-        _of_file(
-            "--time",
-            "Timestamp column: ISO 8601 (UTC if it has no offset), a date, or seconds since 1970. The latest fifth is "
-            "held out for evaluation.",
-        ),
-    ] = None,
-    author: Annotated[
-        str | None, _of_file("--author", "Author column; an author's texts stay together when the rows are split.")
-    ] = None,
-    weight: Annotated[
-        str | None, _of_file("--weight", "Column with the weight of each row, above 0; an empty weight means 1.")
-    ] = None,
-    target: Annotated[
-        str | None,
-        _of_file("--target", "Column that names the group each text is about; figures are also given for each group."),
-    ] = None,
-    name: Annotated[str | None, _of_file("--name", "Name for these labels. Default: the file's name.")] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace labels that have the same name.", rich_help_panel=_OWN_LABELS)
-    ] = False,
+    harm: Annotated[str | None, of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    id_: IdColumn = None,
+    time: TimeColumn = None,
+    author: AuthorColumn = None,
+    weight: WeightColumn = None,
+    target: TargetColumn = None,
+    name: Name = None,
+    replace: Replace = False,
     quiet: Quiet = False,
 ) -> None:
     """Train, calibrate, evaluate and register a model version for each harm."""
@@ -82,13 +66,10 @@ def train(
     settings, policies = read_configuration()
     if csv is not None:
         from cli.ui.labels.imports import import_file
-        from training.data.own_labels import Columns
 
         if len(named) != 1 or every:
             raise typer.BadParameter("Name one harm, to which the labels belong.", param_hint="HARM")
-        if text is None or label is None:
-            raise typer.BadParameter("Name the text and label columns.", param_hint="--text, --label")
-        columns = Columns(text, label, id_, time, author, weight, target)
+        columns = columns_of(text, label, id_, time, author, weight, target)
         _check_no_other_training(settings)
         import_file(settings, policies, named[0], csv, columns, name=name, replace=replace)
     elif any((text, label, id_, time, author, weight, target, name, replace)):

@@ -39,6 +39,8 @@ _NOTE = "mlflow.note.content"
 _TABLES = "mlflow.loggedArtifacts"
 # The longest value of a parameter that MLflow accepts.
 _LONGEST = 6_000
+# The most metrics that MLflow accepts in one call.
+_METRICS_AT_ONCE = 1_000
 
 
 def experiment_of(harm: str) -> str:
@@ -86,9 +88,10 @@ class TrainingRuns:
         metrics = [Metric(name, value, at, 0) for name, value in record.metrics.items()]
         for name, curve in record.curves.items():
             metrics += [Metric(name, value, at, step) for step, value in curve]
+        for first in range(0, len(metrics), _METRICS_AT_ONCE):
+            client.log_batch(run_id, metrics=metrics[first : first + _METRICS_AT_ONCE])
         client.log_batch(
             run_id,
-            metrics=metrics,
             params=[Param(name, str(value)[:_LONGEST]) for name, value in record.params.items()],
             tags=[RunTag(name, value) for name, value in {**record.tags, _NOTE: record.description}.items() if value],
         )

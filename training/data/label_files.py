@@ -122,8 +122,8 @@ def check_harm(settings: Settings, harm: str) -> None:
         raise NotFound(
             f"{harm} has no imported labels.",
             field="HARM",
-            remedy=f"Harms with imported labels: {', '.join(harms) or 'none'}. To import some: leads train HARM --csv "
-            "FILE --text COLUMN --label COLUMN",
+            remedy=f"Harms with imported labels: {', '.join(harms) or 'none'}. To import some: leads labels import "
+            "HARM FILE --text COLUMN --label COLUMN",
         )
 
 
@@ -256,7 +256,7 @@ def _read(path: Path, *columns: str) -> pa.Table:
         raise InvalidInput(
             f"The imported labels can't be read: {type(error).__name__}.",
             field=str(path),
-            remedy="Remove the stored file, then import the labels again: leads train HARM --csv FILE",
+            remedy="Remove the stored file, then import the labels again: leads labels import HARM FILE",
         ) from error
 
 

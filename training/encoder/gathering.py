@@ -64,7 +64,7 @@ def gather_examples(
         raise NotEnoughData(
             "No harm has enough labels to fine-tune an encoder: " + " ".join(skipped.values()),
             field="harms",
-            remedy="Decide leads, or import labels of your own: leads train HARM --csv FILE",
+            remedy="Decide leads, or import labels of your own: leads labels import HARM FILE",
         )
     left_out = np.array(sorted({row.group for one in held.values() for row in one.rows}), np.uint64)
     nothing = np.empty(0, np.uint64)

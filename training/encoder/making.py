@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from leads import clock
 from leads.errors import ConfigurationError
 from leads.files import private_folder
+from models.registry.versions import Curve
 from models.text import encoder_files as files
 from models.text.encoder_files import About, Learned
 from models.text.minilm import TOKENIZER, WEIGHTS, no_minilm, read_safetensors
@@ -36,6 +37,8 @@ STEPS = (*HALF, WHOLE, EXPORT) = (
     "fine-tuning on all texts",
     "exporting and measuring",
 )
+# The networks, and what the curves of their losses are called.
+_CURVES = {"half-0": "first half", "half-1": "second half", "whole": "all texts"}
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,18 @@ class Start:
 
 @dataclass(frozen=True)
 class Made:
-    """An encoder whose folder is complete: what it says about itself, its metrics, and its card in Markdown."""
+    """An encoder whose folder is complete.
+
+    Args:
+        about: what it says about itself.
+        card: in Markdown.
+        losses: of each of the three networks by step, by the name of the curve.
+    """
 
     about: About
     metrics: EncoderMetrics
     card: str
+    losses: Mapping[str, Curve]
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ class Making:
         described = card.write(encoder.about, learned, metrics, self.config)
         as_json = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
         about = files.write_files(folder, encoder.about, {files.METRICS: as_json, files.CARD: described.encode()})
-        return Made(about, metrics, described)
+        losses = {f"fit/loss by step: {what}": tuning.losses(name) for name, what in _CURVES.items()}
+        return Made(about, metrics, described, losses)
 
     def _write(self, folder: Path, network: bytes, outputs: Floats) -> TunedEncoder:
         """Write the encoder's folder, with golden outputs that it reproduces."""

@@ -145,6 +145,7 @@ class _Registering:
                 "base": made.about.base,
             },
             metrics=made.metrics.numbers(),
+            curves=made.losses,
             tags={DATA_HASH: made.about.data_hash},
             description=made.card,
             harm_description="Encoders that were fine-tuned on the labels of all harms. The alias `promoted` names the "

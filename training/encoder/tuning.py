@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leads.files import write_atomic
+from models.registry.versions import Curve
 from training.config import SEED
 from training.encoder.config import TuneConfig
 from training.encoder.examples import Examples
 from training.encoder.export import to_onnx
+from training.encoder.losses import Losses
 from training.encoder.network import Network, pretrained
 from training.encoder.tune import Checkpoints, Tokens, fine_tune, outputs_of
 
@@ -65,7 +67,7 @@ class Tuning:
             self.config,
             seed=SEED,
             checkpoints=Checkpoints(checkpoint, f"{self.fingerprint} {name}"),
-            on_steps=_Progress(self.tell),
+            on_steps=_Progress(self.tell, self._losses(name)),
         )
         done = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         write_atomic(file, lambda draft: save_file(done, draft))
@@ -96,19 +98,27 @@ class Tuning:
         full = outputs_of(network, held_out)
         return to_onnx(network, self.config.precision), full
 
+    def losses(self, name: str) -> Curve:
+        """The losses of a network's fine-tuning."""
+        return self._losses(name).curve
+
+    def _losses(self, name: str) -> Losses:
+        return Losses(self.folder / f"{name}.losses.json")
+
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class _Progress:
-    """Says how far a fine-tuning is, and how long the rest of it will take."""
+    """Says how far a fine-tuning is, and how long the rest of it will take; keeps the losses."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[[str], None], losses: Losses) -> None:
+        self._tell, self._losses = tell, losses
         self._first: tuple[int, float] | None = None
 
     def __call__(self, done: int, steps: int, loss: float) -> None:
+        self._losses.add(done, loss)
         now = time.monotonic()
         if self._first is None:
             self._first = done, now

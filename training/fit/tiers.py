@@ -33,7 +33,7 @@ def choose(scores: Doubles, labels: Bools, groups: Groups, policy: HarmPolicy, *
         groups: (n,) equal for rows that are one observation.
         borrowed: the rows come from public corpora, which can't justify automatic decisions.
     """
-    review, why_review = lowest(scores, labels, groups, policy.review)
+    review, why_review = lowest(scores, labels, groups, policy.review, down_to_target=True)
     why = {"review": why_review}
     if review is None:
         review = policy.review.at_least
@@ -58,7 +58,9 @@ def lower_bound(hits: Doubles, of: Doubles, confidence: float = CONFIDENCE) -> D
     return np.where(hits > 0, found, 0.0)
 
 
-def lowest(scores: Doubles, labels: Bools, groups: Groups, policy: TierPolicy) -> tuple[float | None, str]:
+def lowest(
+    scores: Doubles, labels: Bools, groups: Groups, policy: TierPolicy, *, down_to_target: bool = False
+) -> tuple[float | None, str]:
     """The lowest score whose precision is at least the target with 95% confidence, and a sentence on why.
 
     Since many cuts are tested, the order of the tests is fixed (Learn then Test, Angelopoulos et al. 2021): a few walks
@@ -69,6 +71,8 @@ def lowest(scores: Doubles, labels: Bools, groups: Groups, policy: TierPolicy) -
         scores: (n,) scores in [0, 1] that the rows had no part in: out-of-fold, or of rows that were left out.
         labels: (n,) True for violating rows.
         groups: (n,) equal for rows that are one observation.
+        down_to_target: if no row has a score between the target and this lowest score, return the target. The rows
+            above are the same, and a calibrated score there promises as much. Not for what is decided without people.
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
@@ -85,7 +89,11 @@ def lowest(scores: Doubles, labels: Bools, groups: Groups, policy: TierPolicy) -
     reached = [i for start in starts if (i := _walk(bounds, of, start, policy.precision)) is not None]
     if reached:
         i = max(reached)
-        return float(falling[ends[i]]), (
+        target = max(policy.precision, policy.at_least)
+        found, below = float(falling[ends[i]]), falling[of[i] :]
+        if down_to_target and not (below >= target).any():
+            found = min(found, target)
+        return found, (
             f"{_counted(hits[i], of[i], observed[i])} with this score or more violate: with 95% confidence the "
             f"precision is at least {bounds[i]:.3f} (target {policy.precision:g})."
         )

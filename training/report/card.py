@@ -19,10 +19,6 @@ _METHODS = {
     "bent": "A piecewise-linear calibrator",
     "isotonic": "Centred isotonic regression",
 }
-LIMITS = """\
-Most decided subjects were reported first, and public corpora come from other platforms and years. Quality on unreported
-subjects of this platform is only known from decisions on randomly drawn subjects. Texts in languages that the labels
-don't cover are scored by their other features alone, and the score has the flag `language_unseen`."""
 
 
 def write(
@@ -70,7 +66,7 @@ def write(
 
 ## Limitations
 
-{LIMITS}
+{dataset_card.limits(data)}
 """
 
 

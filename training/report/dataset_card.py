@@ -13,7 +13,7 @@ from leads import clock
 from leads.clock import Micros
 from models import languages
 from training.data.dataset import Dataset
-from training.data.labelled_rows import PLATFORM
+from training.data.labelled_rows import CORPUS, PLATFORM
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -125,6 +125,25 @@ def decided(card: DatasetCard) -> str:
     if card.first_decision is None or card.last_decision is None:
         return "none"
     return f"{_day(card.first_decision)} to {_day(card.last_decision)} (UTC)"
+
+
+def limits(card: DatasetCard | None) -> str:
+    """What the labels can't say, by where they come from, in a paragraph. None: where they come from isn't known."""
+    said, sources = [], {one.source for one in card.sources} if card else set()
+    if PLATFORM in sources:
+        said.append(
+            "Most decided subjects were reported first, or ranked high: quality on all others is only known from "
+            "decisions on randomly drawn subjects."
+        )
+    elif sources:
+        said.append("No label is a decision on a subject of this platform, so quality on these isn't known yet.")
+    if any(source.startswith(CORPUS) for source in sources):
+        said.append("Public corpora come from other platforms and years.")
+    said.append(
+        "Texts in languages that the labels don't cover are scored by their other features alone, and the score has "
+        "the flag `language_unseen`."
+    )
+    return " ".join(said)
 
 
 def _declared(data: Dataset) -> tuple[DeclaredFeature, ...]:

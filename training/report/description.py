@@ -52,7 +52,7 @@ def of_version(
         gate,
         _quality(metrics),
     ]
-    limits = f"### Limits\n\n{_one_line(card.LIMITS)}"
+    limits = f"### Limits\n\n{dataset_card.limits(dataset_card.read(version.folder))}"
     room = LONGEST - len("\n\n".join((*parts, limits))) - 2 * len("\n\n")
     sliced = _slices(metrics, room) if metrics else ""
     return "\n\n".join(part.strip() for part in (*parts, sliced, limits) if part)[:LONGEST]

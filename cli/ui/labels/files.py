@@ -37,7 +37,7 @@ def list_files(settings: Settings, harm: str | None) -> None:
     if not rows and not verdicts:
         note("No labels have been imported yet.")
         next_steps(
-            ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "import labels and train on them"),
+            ("leads labels import HARM FILE --text COLUMN --label COLUMN", "import labelled texts"),
             ("leads labels add HARM FILE --type TYPE", "add verdicts on items of the platform"),
         )
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.ui.labels.files import day, print_conflicts
-from cli.ui.terminal import console, escape, note, progress, table
+from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from leads.policies import Policies
 from leads.settings import Settings
 from training.data.own_labels import Columns, Imported, import_labels
@@ -50,6 +50,14 @@ def import_file(
     print_conflicts(made.conflicts, most=_MOST, rest=f"leads labels show {harm} {made.name}")
     note(f"  [dim]To stop training on these labels: leads labels remove {harm} {made.name}[/dim]")
     return made
+
+
+def say_next(harm: str) -> None:
+    """What to do after an import without a training."""
+    next_steps(
+        (f"leads train {harm}", "train on them, together with decisions and corpora"),
+        ("leads labels list", "see all labels that were imported"),
+    )
 
 
 def _row(made: Imported) -> tuple[str, ...]:

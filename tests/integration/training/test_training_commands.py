@@ -131,6 +131,19 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     assert len(registry.versions("my_harm")) == 1
 
 
+def test_labels_are_imported_without_a_training_and_trained_on_later(home: Path) -> None:
+    table = write_csv(home / "mine.csv")
+    imported = run("labels", "import", "my_harm", str(table), *COLUMNS)
+    assert imported.exit_code == 0, imported.output
+    assert "leads train my_harm" in said(imported)
+    assert "Next:" not in said(run("labels", "import", "my_harm", str(table), *COLUMNS, "--quiet"))
+    assert "mine" in said(run("labels", "list", "my_harm"))
+    registry = MlflowRegistry(load_settings())
+    assert not registry.exists() or registry.versions("my_harm") == []
+    assert run("train", "my_harm").exit_code == 0
+    assert registry.aliases("my_harm") == {"challenger": "1"}
+
+
 def test_a_first_champion_says_what_was_never_scored(home: Path) -> None:
     settings = load_settings()
     engine = open_engine(settings)
@@ -228,6 +241,7 @@ def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
         (["train", "--csv", "x.csv", "--text", "a", "--label", "b"], "Name one harm"),
         (["train", "my_harm", "--csv", "x.csv"], "columns"),
         (["train", "my_harm", "--replace"], "--csv"),
+        (["labels", "import", "my_harm", "x.csv", "--text", "a"], "columns"),
         (["train"], "--all"),
         (["retrain"], "--all"),
     ],

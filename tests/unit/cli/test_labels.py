@@ -69,7 +69,7 @@ def test_a_home_without_labels_says_how_to_import_some(tmp_path: Path, monkeypat
     monkeypatch.setenv("LEADS_HOME", str(tmp_path / "empty"))
     shown = said(run("list"))
     assert "No labels have been imported yet." in shown
-    assert "leads train HARM --csv FILE" in shown
+    assert "leads labels import HARM FILE" in shown
 
 
 def test_what_counts_and_what_conflicts_is_shown(home: Settings, tmp_path: Path) -> None:

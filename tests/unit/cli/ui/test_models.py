@@ -1,10 +1,15 @@
-"""What `leads models show` says about a version."""
+"""What `leads models` and `leads encoder` say."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from cli.app import app
+from cli.ui.models import encoders
 from cli.ui.models.rows import about, listed
 from cli.ui.models.versions import _LISTED
 from cli.ui.terminal import console, table
@@ -46,3 +51,14 @@ def test_a_list_of_versions_breaks_no_word(capsys: pytest.CaptureFixture[str], m
     words = capsys.readouterr().out.split()
     expected = {"stream_manipulation", "v12", "champion", "(retreated),", "challenger", "12,345", "ann.smith"}
     assert expected | {"0.912–0.912"} <= set(words)
+
+
+def test_fine_tuning_that_is_interrupted_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("LEADS_HOME", str(tmp_path))
+    monkeypatch.setattr(encoders, "train_encoder", interrupted)
+    shown = CliRunner().invoke(app, ["encoder", "train"])
+    assert shown.exit_code == 130
+    assert "Run the command again to go on" in shown.output

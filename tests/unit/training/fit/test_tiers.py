@@ -48,6 +48,18 @@ def test_a_tier_starts_at_the_lowest_score_that_holds_its_precision() -> None:
     assert "99 of 100" in found.why["auto"]
 
 
+def test_where_no_row_lies_between_the_target_and_the_lowest_cut_review_starts_at_the_target() -> None:
+    scores, labels = np.repeat([0.98, 0.02], 200), np.repeat([True, False], 200)
+    asked = policy(review={"precision": 0.7, "at_least": 0.2}, auto={"precision": 0.95, "at_least": 0.96})
+    found = choose(scores, labels, asked)
+    # Nothing is decided without people where no row shows how it would turn out.
+    assert (found.review, found.auto) == (0.7, 0.98)
+    assert "200 of 200 calibration rows with this score or more violate" in found.why["review"]
+    # Rows between them that don't violate show that the calibration rows don't support it.
+    found = choose(np.append(scores, [0.8] * 100), np.append(labels, [False] * 100), asked)
+    assert (found.review, found.auto) == (0.98, 0.98)
+
+
 def test_no_tier_starts_below_the_policys_floor() -> None:
     scores, labels = np.linspace(0, 1, 1_000), np.ones(1_000, dtype=np.bool_)
     found = choose(scores, labels, policy(review={"precision": 0.5, "at_least": 0.4}))
@@ -111,7 +123,7 @@ def test_rows_of_public_corpora_justify_no_auto_tier() -> None:
     assert choose(scores, labels, asked).auto == 0.99
     found = choose(scores, labels, asked, borrowed=True)
     assert found.auto is None
-    assert found.review == 0.99
+    assert found.review == 0.6
     assert "public corpora can't justify" in found.why["auto"]
 
 

@@ -14,7 +14,7 @@ from leads.settings import Settings, load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from training.data.dataset import Dataset
 from training.data.labelled_rows import PLATFORM, LabelledRow
-from training.report.dataset_card import card_of, markdown, to_mlflow
+from training.report.dataset_card import card_of, limits, markdown, to_mlflow
 
 DAY = 86_400_000_000
 BARE = contract_for(text=False)
@@ -55,6 +55,16 @@ def test_without_decisions_there_is_no_time() -> None:
     card = card_of(dataset([row for row in rows() if row.source != PLATFORM]))
     assert (card.first_decision, card.last_decision) == (None, None)
     assert "| decisions | none |" in markdown(card)
+
+
+def test_limits_follow_from_where_the_labels_come_from() -> None:
+    every = card_of(dataset(rows()))
+    of_files = msgspec.structs.replace(every, sources=tuple(one for one in every.sources if one.source == "file:mine"))
+    assert "reported first" in limits(every)
+    assert "No label is a decision on a subject of this platform" in limits(of_files)
+    for card, expected in ((every, True), (of_files, False)):
+        assert ("Public corpora" in limits(card)) == expected
+        assert "`language_unseen`" in limits(card)
 
 
 def test_the_section_holds_every_number_and_no_text() -> None:
