@@ -57,9 +57,9 @@ def main() -> NoReturn:
     try:
         app(prog_name="leads")
     except LeadsError as error:
-        from cli.ui.terminal import errors, escape
+        from cli.ui.terminal import described, errors, escape
 
-        errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        errors.print(f"[bold red]error:[/bold red] {described(error)}", soft_wrap=True)
         for fault in error.faults[1:]:
             errors.print(f"  {escape(fault.field)}: {escape(fault.message)}", soft_wrap=True)
         sys.exit(1)

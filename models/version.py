@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 UNREGISTERED = "unregistered"
+# In log-odds; single precision is more exact.
+_NO_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,20 @@ class ModelVersion:
     def tier(self, score: float) -> Tier:
         """The tier of a score."""
         return self.thresholds.tier(score)
+
+    def tiers(self, scores: Scores) -> list[Tier]:
+        """The tiers of n scores.
+
+        The tier is "none" where nothing was read: there is no text, and the trees add nothing. Such a score is the
+        share of violating rows among the labels, whatever the subject is.
+        """
+        found = [self.tier(score) for score in scores.score.tolist()]
+        if self.starts_from == "text":
+            without_text = np.isnan(scores.vector[:, -1])
+            nothing = without_text & (np.abs(scores.margin - self.prior_log_odds) < _NO_DIFFERENCE)
+            for n in np.flatnonzero(nothing).tolist():
+                found[n] = "none"
+        return found
 
     def verify(self) -> None:
         """Check that the files are those that were registered and that the golden rows reproduce on this machine.

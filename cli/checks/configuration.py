@@ -20,6 +20,7 @@ from leads.platform.declaration import load_platform
 from leads.policies import check_types, load_policies
 from leads.settings import Settings, load_settings, variable_of, without_effect
 from training.config import load_config
+from training.encoder.config import load_tune_config
 
 _FEAST_S = 30.0
 _BAD_FILE = "Every command that reads the file stops with this error."
@@ -127,6 +128,7 @@ def _platform(settings: Settings) -> None:
 def _training(settings: Settings) -> None:
     for harm in load_policies(settings.policies).harms:
         load_config(settings, harm)
+    load_tune_config(settings)
 
 
 def _views(settings: Settings) -> None:

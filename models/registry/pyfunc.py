@@ -59,7 +59,7 @@ class LeadsModel(PythonModel):  # type: ignore[misc]
         if version.uses_text:
             texts = [text if isinstance(text, str) else None for text in model_input[TEXT]]
         scores = version.score(features, texts)
-        tiers = [version.tier(score) for score in scores.score]
+        tiers = version.tiers(scores)
         return pd.DataFrame({"score": scores.score, "margin": scores.margin, "tier": tiers}, index=model_input.index)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from leads.errors import ConfigurationError
+from leads.errors import ConfigurationError, FilesDamaged
 from leads.files import private_folder
 from leads.text import plain_form, text_hash
 from models.text.encoder_files import ENCODERS, PREFIX, Learned
@@ -72,8 +72,8 @@ def open_encoder(place: Place, version: str | None = None) -> CachedEncoder:
         version: of a fine-tuned encoder; None, or that of MiniLM: MiniLM.
 
     Raises:
-        ConfigurationError: it isn't installed or hasn't been fetched, or its files are invalid.
-        FilesDamaged: a file of a fine-tuned encoder isn't the one that was registered.
+        ConfigurationError: it isn't installed, or its files are invalid.
+        FilesDamaged: a fine-tuned encoder's folder is missing, or a file isn't the one that was registered.
     """
     tuned = version is not None and version.startswith(PREFIX)
     return _open(place, version if tuned else None)
@@ -88,10 +88,10 @@ def _open(place: Place, tuned: str | None) -> CachedEncoder:
     from models.text.tuned import TunedEncoder
 
     if place.tuned is None or not (place.tuned / tuned).is_dir():
-        raise ConfigurationError(
-            f"The fine-tuned encoder {tuned} isn't on this host.",
+        raise FilesDamaged(
+            f"The folder of the fine-tuned encoder {tuned} is missing.",
             field="LEADS_HOME",
-            remedy="It is fetched with the versions that need it, if the registry can be reached: leads encoder list",
+            remedy="The service fetches it again with the versions that need it, if MLflow can be reached.",
         )
     return CachedEncoder(TunedEncoder(place.tuned / tuned), place.vectors)
 

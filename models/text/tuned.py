@@ -126,7 +126,7 @@ def _session(network: bytes) -> Any:
         import onnxruntime as ort
     except ImportError as error:
         raise ConfigurationError(
-            "The package `onnxruntime` is not installed.", field="LEADS_ENCODER", remedy="Run: make encoder"
+            "The package `onnxruntime` is not installed, which fine-tuned encoders need.", remedy="Run: make encoder"
         ) from error
     options = ort.SessionOptions()
     # Small matrices gain little from a second thread, and threads that wait for work would take it from requests.

@@ -40,7 +40,7 @@ def assemble_scores(
         unseen: the positions of the inputs whose text is in a language that the version never saw.
     """
     values = scores.score.tolist()
-    tiers = [group.version.tier(score) for score in values]
+    tiers = group.version.tiers(scores)
     reasons = _reasons(group, scores, tiers, explained)
     unexplained = {n for n in range(len(values)) if n not in reasons} if explained == "all" else set()
     row_at = group.row_at

@@ -158,5 +158,6 @@ def _not_served(harm: str, absent: Absent) -> Unavailable:
         )
     return Unavailable(
         f"{version} was refused, so {harm} can't be scored.",
-        remedy=f"GET /v1/models says why. Promote another version: leads models list, or train one: leads train {harm}",
+        remedy="GET /v1/models says why. Do what it says, or promote another version: leads models list. Or train one: "
+        f"leads train {harm}",
     )

@@ -20,6 +20,7 @@ from leads.errors import FilesDamaged, ModelRefused, Unavailable
 from leads.files import private_folder, sync_folder
 from models import manifest
 from models.registry.versions import VersionReader
+from models.text.encoder_files import is_whole
 from serving.versions import damage
 from serving.versions.proofs import FileMark, check_manifest, marks, read_proof, write_proof
 from serving.versions.published_state import TRYING_FILE, trying
@@ -38,10 +39,17 @@ _log = logging.getLogger(__name__)
 
 
 class _Checked(NamedTuple):
-    """When a folder's hashes were checked, and the marks of its files then."""
+    """When a folder's hashes were checked, and the marks of its files then.
+
+    Args:
+        encoder: the folder of the fine-tuned encoder that the version needs; None if it needs none.
+        encoder_files: the marks of that folder's files.
+    """
 
     at: float
     files: Mapping[str, FileMark]
+    encoder: Path | None = None
+    encoder_files: Mapping[str, FileMark] = {}
 
 
 class _Tried(NamedTuple):
@@ -147,6 +155,13 @@ class VersionFolders:
         """Raises FilesDamaged if the folder isn't what was verified, ModelRefused if it can't be verified at all."""
         folder, seen = self._path(harm, version), self._checked.get((harm, version))
         report = damage.reported(folder)
+        if seen is not None and seen.encoder is not None:
+            # The encoder may be in memory, so that verifying the version again would read no file of it.
+            now = marks(seen.encoder)
+            if now != seen.encoder_files or not now:
+                if not is_whole(seen.encoder, seen.encoder.name):
+                    raise FilesDamaged(f"Files of the encoder {seen.encoder.name} are missing or damaged.")
+                seen = self._checked[harm, version] = seen._replace(encoder_files=now)
         if seen is None:
             self._verify(harm, version)
         elif report is not None or marks(folder) != seen.files:
@@ -168,7 +183,8 @@ class VersionFolders:
         manifest.check_files(folder, manifest.read_manifest(folder))
         if manifest.number_of(folder) != version:
             raise FilesDamaged(f"{manifest.VERSION} isn't the one that was published.", field=manifest.VERSION)
-        self._checked[harm, version] = _Checked(self._timer(), files)
+        seen = self._checked.get((harm, version), _Checked(0.0, files))
+        self._checked[harm, version] = seen._replace(at=self._timer(), files=files)
 
     def _heal(self, harm: str, version: str, damaged: str) -> str | None:
         """Fetch a damaged version again. Returns None once it is whole, and otherwise what is wrong."""
@@ -208,7 +224,9 @@ class VersionFolders:
             loaded, proof = verify(self._load, folder, harm, version)
             check_contract(loaded, self._live)
         write_proof(folder, proof)
-        self._checked[harm, version] = _Checked(self._timer(), proof.files)
+        encoder = loaded.text_stage.encoder_folder if loaded.text_stage is not None else None
+        of_encoder = marks(encoder) if encoder is not None else {}
+        self._checked[harm, version] = _Checked(self._timer(), proof.files, encoder, of_encoder)
 
     @contextmanager
     def _trying(self, harm: str, version: str) -> Iterator[None]:

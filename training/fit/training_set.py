@@ -127,7 +127,10 @@ def encoder_of(settings: Settings, policy: HarmPolicy, config: TrainingConfig) -
         if wanted == "auto":
             return None
         raise ConfigurationError(
-            "No fine-tuned encoder is promoted.", field="LEADS_ENCODER", remedy="Train one: leads encoder train"
+            "No fine-tuned encoder is promoted.",
+            field="LEADS_ENCODER",
+            remedy="Promote one: leads encoder promote VERSION, with a version of leads encoder list. Or train one: "
+            "leads encoder train",
         )
     registry.ensure(promoted.id)
     return open_encoder(place_of(settings), promoted.id)

@@ -28,7 +28,9 @@ from models.text.sentence import place_of
 from models.version import load
 from monitoring.running.opened import opened_world
 from serving.retention.prune import prune
+from serving.versions.follower import Follower
 from tests.support.encoders.registered import register_encoder, register_version
+from tests.support.serving.world import POLICIES
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: make encoder")
 pytest.importorskip("tokenizers", reason="the tokenizer is not installed: make encoder")
@@ -126,6 +128,27 @@ def test_no_version_goes_back_with_its_encoder_and_those_that_depend_on_it_are_n
     fetched.verify()
     assert fetched.text_stage is not None
     assert fetched.text_stage.encoder_folder == settings.root / ENCODERS / second
+
+
+@pytest.mark.parametrize("damage", ["removed", "file removed", "file changed"])
+def test_an_encoder_that_is_damaged_while_its_version_is_published_is_fetched_again(
+    settings: Settings, registry: EncoderRegistry, tmp_path: Path, damage: str
+) -> None:
+    id_ = named(registry)["1"]
+    register_version(settings, tmp_path / "v1", id_)
+    MlflowRegistry(settings).set_alias("spam", "champion", "1")
+    follower = Follower(settings, POLICIES, MlflowRegistry(settings))
+    assert follower.step().harms["spam"].champion == "1"
+    folder = settings.root / ENCODERS / id_
+    if damage == "removed":
+        shutil.rmtree(folder)
+    elif damage == "file removed":
+        (folder / files.NETWORK).unlink()
+    else:
+        (folder / files.NETWORK).write_bytes(b"x")
+    follower.look_after()
+    assert files.is_whole(folder, id_)
+    assert follower.step().harms["spam"].damaged == {}
 
 
 def test_monitoring_reads_the_inputs_of_versions_that_need_an_encoder(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -109,6 +110,19 @@ def test_shapes_that_do_not_fit_are_refused(version: ModelVersion) -> None:
 )
 def test_a_tier_starts_at_its_threshold(version: ModelVersion, score: float, tier: str) -> None:
     assert version.tier(score) == tier
+
+
+def test_a_subject_of_which_nothing_was_read_has_no_tier(write: Write, version: ModelVersion) -> None:
+    """Half of the labels violate, so that the share alone would reach the tier."""
+    on_text = replace(write(rounds=0), prior_log_odds=0.0)
+    scores = on_text.score(features_of(on_text, 3), ["free", "lovely", None])
+    assert scores.score[2] > 0.3
+    assert on_text.tiers(scores)[2] == "none"
+    assert on_text.tiers(scores)[:2] == [on_text.tier(score) for score in scores.score[:2].tolist()]
+    # Trees that read something about it give it a tier.
+    with_trees = replace(version, prior_log_odds=0.0)
+    scores = with_trees.score(features_of(with_trees, 3), [None] * 3)
+    assert with_trees.tiers(scores) == [with_trees.tier(score) for score in scores.score.tolist()]
 
 
 @pytest.mark.parametrize(

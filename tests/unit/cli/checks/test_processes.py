@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,16 @@ def test_an_api_with_a_damaged_version_is_not_told_to_train() -> None:
     assert "leads train" not in found.remedy
 
 
+def test_an_api_that_can_load_no_champion_is_a_failure_and_says_where_the_reason_is(tmp_path: Path) -> None:
+    with api(503, '{"status":"not_ready"}') as given:
+        settings = load_settings(home=tmp_path, host=given.host, port=given.port, corpora="none")
+        write_state(settings.published_dir, PublishedState(clock.now(), {"spam": HarmState("2")}))
+        found = check_api(settings)
+    assert found.state == "failed"
+    assert "can't load the champions" in found.detail
+    assert "api.log" in found.remedy
+
+
 def test_an_api_that_does_not_run_is_no_failure() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -90,7 +101,8 @@ def test_the_follower_is_known_by_its_lock_and_its_last_answer(settings: Setting
         for state, expected in (
             (PublishedState(clock.now()), "ok"),
             (PublishedState(clock.now() - 2 * clock.HOUR), "warning"),
-            (PublishedState(clock.now(), {"spam": HarmState(refused={"3": "damaged"})}), "warning"),
+            (PublishedState(clock.now(), {"spam": HarmState(refused={"3": "damaged"})}), "failed"),
+            (PublishedState(clock.now(), {"spam": HarmState("2", refused={"3": "damaged"})}), "warning"),
             (PublishedState(clock.now(), {"spam": HarmState("3", damaged={"3": "truncated"})}), "warning"),
         ):
             write_state(settings.published_dir, state)

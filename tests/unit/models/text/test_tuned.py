@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from leads.errors import ConfigurationError, FilesDamaged, ModelRefused
+from leads.errors import FilesDamaged, ModelRefused
 from leads.text import text_hash
 from models.text import encoder_files as files
 from models.text.encoder_files import Learned
@@ -103,7 +103,7 @@ def test_a_head_adds_up_weighted_outputs_the_same_in_any_batch() -> None:
 
 
 def test_an_encoder_that_was_not_fetched_is_named_with_what_fetches_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="tuned-abc isn't on this host"):
+    with pytest.raises(FilesDamaged, match="tuned-abc is missing"):
         open_encoder(Place(tuned=tmp_path), "tuned-abc")
     encoder = write_encoder(tmp_path / "x")
     (tmp_path / "x").rename(tmp_path / encoder.version)
