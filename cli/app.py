@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -54,6 +55,8 @@ hide_types_of_flags(app, labels_app, models_app, encoder_app, keys_app, features
 
 def main() -> NoReturn:
     """Run the command. A LeadsError ends it with one message on stderr and exit code 1, wrong usage with 2."""
+    # Ending a command by SIGTERM says and keeps as much as Ctrl-C does. Processes of the service have their own way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(prog_name="leads")
     except LeadsError as error:

@@ -100,7 +100,7 @@ def labels_import(
     settings, policies = read_configuration()
     import_file(settings, policies, harm, file, columns, name=name, replace=replace)
     if not quiet:
-        say_next(harm)
+        say_next(settings, harm)
 
 
 @labels_app.command("add")

@@ -27,6 +27,7 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from serving.versions.published_state import PublishedState, is_followed, read_state
+from training.data.label_files import harms_with_files
 
 # Promotions that are suggested at most.
 _MOST_STEPS = 3
@@ -107,6 +108,7 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
         *_refused(published),
         *_damaged(published),
         *_leads(counts),
+        *_imported(settings),
         ("API keys", f"{counts.keys:,} valid"),
     ]
     console.print(table("Contents", ("part", "state"), [(name, escape(value)) for name, value in rows]))
@@ -120,7 +122,15 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
     else:
         with opened(settings, create=False) as engine:
             unapplied = apply_steps(settings, engine) if counts.events else ()
-        rest = _missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running)
+        rest = _missing(
+            counts,
+            folded,
+            waiting,
+            imported=bool(harms_with_files(settings)),
+            published=bool(champions),
+            trained=bool(trained),
+            running=running,
+        )
         next_steps(*unapplied, *rest)
 
 
@@ -227,14 +237,28 @@ def _damaged(state: PublishedState) -> list[tuple[str, str]]:
     return [("damaged", "; ".join(said))] if said else []
 
 
+def _imported(settings: Settings) -> list[tuple[str, str]]:
+    """A row with the harms for which labels were imported, if there are any."""
+    harms = harms_with_files(settings)
+    return [("imported labels", f"of {', '.join(harms)}")] if harms else []
+
+
 def _missing(
-    counts: Counts, folded: int, waiting: Mapping[str, str], *, published: bool, trained: bool, running: bool
+    counts: Counts,
+    folded: int,
+    waiting: Mapping[str, str],
+    *,
+    imported: bool,
+    published: bool,
+    trained: bool,
+    running: bool,
 ) -> Sequence[tuple[str, str]]:
     """What is missing first: features, a promotion, events, models, a key; if nothing is, the service.
 
     Whoever has only labels of their own needs no events: their champion scores texts over HTTP.
 
     Args:
+        imported: labels were imported from files.
         running: the service runs, with a worker unless that was ruled out.
     """
     if folded < counts.events:
@@ -248,7 +272,7 @@ def _missing(
         ]
         if promotions:
             return (*promotions[:_MOST_STEPS], ("leads models list", "see all versions"))
-        if not counts.events:
+        if not counts.events and not imported:
             return NO_EVENTS
         return (("leads train --all", "train a model version for each harm"),)
     after = _after_serving(counts)

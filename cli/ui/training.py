@@ -18,6 +18,8 @@ from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
+from training.config import load_config
+from training.data.gathered import gather
 from training.data.history import History
 from training.fit.search import Tuned
 from training.lifecycle.retraining import due
@@ -112,18 +114,23 @@ def retrain_harms(
         registry = MlflowRegistry(settings)
         registry.prepare()
         named = _named(policies, harms)
-        encoder = refresh_if_due(settings, policies, engine, alert=alert, dry_run=dry_run)
+        encoder, refreshed = refresh_if_due(settings, policies, engine, alert=alert, dry_run=dry_run)
         history = History(settings, named)
+        are_due: list[str] = []
 
         def retrain_one(harm: str) -> TrainResult | None:
             policy = policies.harm(harm)
-            found = due(settings, engine, registry, harm, policy, history, encoder=encoder)
+            found = due(settings, engine, registry, harm, policy, history, encoder=encoder, refreshed=refreshed)
+            if dry_run and found.is_due:
+                # Without enough labels, a harm without a version is due but can't be trained.
+                gather(settings, engine, harm, policy, load_config(settings, harm), history)
             if not (found.is_due or force):
                 note(f"  {harm} is not due: {escape(found.why)}")
                 return None
             reason = "is due" if found.is_due else "is not due, but --force was given"
             note(f"  {harm} {reason}: {escape(found.why)}")
             if dry_run:
+                are_due.append(harm)
                 return None
             promote, why = policy.retrain.promote, f"retrained: {found.why}"
             return _run(
@@ -141,8 +148,11 @@ def retrain_harms(
         return
     if results:
         _show_next(settings, results)
+    elif are_due:
+        what = " ".join(are_due) if harms else "--all"
+        next_steps((f"leads retrain {what}{' --force' if force else ''}", "refresh and retrain what is due"))
     elif dry_run:
-        next_steps(("leads retrain --all", "refresh and retrain what is due"))
+        next_steps(("leads models list", "see which versions serve"))
     else:
         next_steps(
             ("leads retrain --all --force", "retrain with the new labels there are"),
@@ -255,17 +265,22 @@ def _figure(found: Interval | None) -> str:
 
 
 def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
-    waiting = next((result for result in results if result.alias == CHALLENGER), None)
+    waiting = [result for result in results if result.alias == CHALLENGER]
     steps = [("leads models list", "see all versions, and which one serves")]
     if waiting:
-        steps = [(f"leads models show {waiting.harm} {waiting.version}", "see its training data and metrics")]
+        first = waiting[0]
+        steps = [(f"leads models show {first.harm} {first.version}", "see its training data and metrics")]
         # A version that the gate has blocked needs a person's reasons, not a command to paste.
-        if waiting.gate is None or waiting.gate.passed:
-            promote = f"leads models promote {waiting.harm} {waiting.version}"
-            steps.append((promote, "make it the champion, if it passes the gate"))
+        steps += [
+            (f"leads models promote {one.harm} {one.version}", "make it the champion, if it passes the gate")
+            for one in waiting
+            if one.gate is None or one.gate.passed
+        ]
+    registry = MlflowRegistry(settings)
+    serves = any(CHAMPION in registry.aliases(result.harm) for result in results)
     next_steps(
         *steps,
-        ("leads serve", "score with the champions over HTTP"),
+        *([("leads serve", "score with the champions over HTTP")] if serves else ()),
         (mlflow_pages(settings), f"see runs, plots and errors{mlflow_opens(settings)}"),
         settings=settings,
     )

@@ -17,6 +17,11 @@ from leads.settings import Settings
 Prune = Callable[[Settings, Micros, bool], Pruned]
 
 
+def trainings_of_encoders(settings: Settings) -> Path:
+    """The folder that keeps what trainings of encoders have done until they are done."""
+    return settings.root / "cache" / "encoder-training"
+
+
 def prune_predictions(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
     """Delete the days of the prediction log that ended before this time, and to which nothing was added since.
 
@@ -48,7 +53,7 @@ def prune_cache(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
         if not is_temporary(folder.name) and 0 < newest([folder]) < before / clock.SECOND:
             remover.folder(folder)
     # One that runs, or will go on, saves its network every minute.
-    for folder in sorted((settings.root / "cache" / "encoder-training").glob("*")):
+    for folder in sorted(trainings_of_encoders(settings).glob("*")):
         if not is_temporary(folder.name) and newest([folder]) < before / clock.SECOND:
             remover.folder(folder, unless_written_after=before / clock.SECOND)
     return remover.pruned("cache")

@@ -116,10 +116,25 @@ class EncoderRegistry:
             known = client.search_model_versions(f"tags.`{NEEDED}` = '{id_}'")
             return any(one.name != MODEL and one.run_id not in except_runs for one in known)
 
-    def begin_run(self, fingerprint: str, *, at: Micros, tags: Mapping[str, str]) -> str:
+    def begin_run(
+        self,
+        fingerprint: str,
+        *,
+        at: Micros,
+        tags: Mapping[str, str],
+        params: Mapping[str, str | int | float] | None = None,
+    ) -> str:
         """Start the run of a training; returns its id. Runs that a killed training left open are closed."""
         with self._mlflow.client(create=True) as client:
-            return self._runs.begin(client, NAME, fingerprint, at=at, tags=tags)
+            run_id = self._runs.begin(client, NAME, fingerprint, at=at, tags=tags)
+            self._runs.log_params(client, run_id, params or {})
+            return run_id
+
+    def end_abandoned(self, fingerprint: str) -> None:
+        """Close the runs that a killed training left open."""
+        if self._mlflow.exists():
+            with self._mlflow.client() as client:
+                self._runs.end_abandoned(client, NAME, fingerprint)
 
     def end_run(self, run_id: str, status: RunStatus, *, why: str | None = None) -> None:
         """End a run now."""

@@ -82,7 +82,7 @@ class TrainingRuns:
 
     def log(self, client: MlflowClient, run_id: str, record: RunRecord) -> None:
         """Log what is known about a version before it is registered."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, RunTag
 
         at = clock.now() // 1_000
         metrics = [Metric(name, value, at, 0) for name, value in record.metrics.items()]
@@ -90,17 +90,21 @@ class TrainingRuns:
             metrics += [Metric(name, value, at, step) for step, value in curve]
         for first in range(0, len(metrics), _METRICS_AT_ONCE):
             client.log_batch(run_id, metrics=metrics[first : first + _METRICS_AT_ONCE])
-        client.log_batch(
-            run_id,
-            params=[Param(name, str(value)[:_LONGEST]) for name, value in record.params.items()],
-            tags=[RunTag(name, value) for name, value in {**record.tags, _NOTE: record.description}.items() if value],
-        )
+        self.log_params(client, run_id, record.params)
+        tags = {**record.tags, _NOTE: record.description}
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items() if value])
         if record.dataset is not None:
             client.log_inputs(run_id, datasets=[record.dataset])
         for path in record.files:
             client.log_artifact(run_id, str(path), "plots")
         for name, table in record.tables.items():
             self.log_table(client, run_id, name, table)
+
+    def log_params(self, client: MlflowClient, run_id: str, params: Mapping[str, str | int | float]) -> None:
+        """Log parameters. MLflow accepts equal ones again."""
+        from mlflow.entities import Param
+
+        client.log_batch(run_id, params=[Param(name, str(value)[:_LONGEST]) for name, value in params.items()])
 
     def log_table(self, client: MlflowClient, run_id: str, name: str, table: Table) -> None:
         """Write a table to the run's artifacts, in the format that MLflow's pages show as a table.

@@ -125,7 +125,8 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Lab
         f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "
         f"{MIN_TEXTS} different texts.{hint}",
         field=harm,
-        remedy="Ingest or make more decisions, or import labels of your own: leads train HARM --csv FILE",
+        remedy="Ingest or make more decisions, or import labels of your own: leads labels import "
+        "HARM FILE --text COLUMN --label COLUMN",
     )
 
 
@@ -137,5 +138,6 @@ def _check_sides(harm: str, labels: Bools, held_out: Bools, *, timed: bool) -> N
         f"{harm} has too few different texts: equal texts are held out together, so {chosen} can't hold out "
         f"{MIN_HELD_OUT} violating and {MIN_HELD_OUT} other labels and leave as many to train on.",
         field=harm,
-        remedy="Ingest or make decisions on other texts, or import labels of your own: leads train HARM --csv FILE",
+        remedy="Ingest or make decisions on other texts, or import labels of your own: leads labels import "
+        "HARM FILE --text COLUMN --label COLUMN",
     )

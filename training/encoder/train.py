@@ -19,6 +19,7 @@ from leads.clock import Micros
 from leads.db.engine import open_engine
 from leads.errors import Conflict, LeadsError
 from leads.policies import Policies
+from leads.retention.home import trainings_of_encoders
 from leads.settings import Settings
 from models.registry.encoders import EncoderRegistry, RegisteredEncoder
 from models.registry.versions import DATA_HASH, FINGERPRINT, RunRecord
@@ -90,6 +91,7 @@ def train_encoder(
             same = next((one for one in known if one.tags.get(FINGERPRINT) == making.fingerprint), None)
             if same:
                 metrics, number = None, same.version
+                registry.end_abandoned(making.fingerprint)
             else:
                 metrics, number = _Registering(settings, registry, making).make(began)
             if promote or (same is None and not any(one.promoted for one in known)):
@@ -99,6 +101,11 @@ def train_encoder(
             return EncoderResult(encoder, same is not None, metrics, gathered.skipped, time.monotonic() - started)
     finally:
         engine.dispose()
+
+
+def has_begun(settings: Settings) -> bool:
+    """Whether a training was ended before it was done."""
+    return any(trainings_of_encoders(settings).glob("*/*"))
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class _Registering:
         """Fine-tune, measure and register; returns the metrics and the encoder's number."""
         found = origin()
         tags = {**found, **mlflow_tags(found, "leads encoder train")}
-        run_id = self.registry.begin_run(self.making.fingerprint, at=began, tags=tags)
+        run_id = self.registry.begin_run(self.making.fingerprint, at=began, tags=tags, params=self._params())
         try:
             metrics, number = self._made(run_id)
         except BaseException as error:
@@ -125,7 +132,7 @@ class _Registering:
         return metrics, number
 
     def _made(self, run_id: str) -> tuple[EncoderMetrics, str]:
-        work = self.settings.root / "cache" / "encoder-training" / self.making.fingerprint[:16]
+        work = trainings_of_encoders(self.settings) / self.making.fingerprint[:16]
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "encoder"
             folder.mkdir()
@@ -135,15 +142,18 @@ class _Registering:
         shutil.rmtree(work, ignore_errors=True)
         return made.metrics, number
 
+    def _params(self) -> dict[str, str | int | float]:
+        learned = self.making.learned
+        return {
+            **self.making.config.model_dump(),
+            "texts": len(learned.texts),
+            "harms": ", ".join(learned.harms),
+            "base": self.making.start.name,
+        }
+
     def _record(self, made: Made) -> RunRecord:
         return RunRecord(
             fingerprint=self.making.fingerprint,
-            params={
-                **self.making.config.model_dump(),
-                "texts": len(self.making.learned.texts),
-                "harms": ", ".join(made.about.harms),
-                "base": made.about.base,
-            },
             metrics=made.metrics.numbers(),
             curves=made.losses,
             tags={DATA_HASH: made.about.data_hash},

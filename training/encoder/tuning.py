@@ -57,8 +57,7 @@ class Tuning:
             network.load_state_dict(load_file(file))
             return network
         checkpoint = self.folder / f"{name}.safetensors"
-        if checkpoint.is_file():
-            self.tell("going on where an earlier run was stopped")
+        resumed = checkpoint.is_file()
         places = np.flatnonzero(chosen)
         fine_tune(
             network,
@@ -67,7 +66,7 @@ class Tuning:
             self.config,
             seed=SEED,
             checkpoints=Checkpoints(checkpoint, f"{self.fingerprint} {name}"),
-            on_steps=_Progress(self.tell, self._losses(name)),
+            on_steps=_Progress(self.tell, self._losses(name), resumed=resumed),
         )
         done = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
         write_atomic(file, lambda draft: save_file(done, draft))
@@ -113,8 +112,9 @@ def _device() -> torch.device:
 class _Progress:
     """Says how far a fine-tuning is, and how long the rest of it will take; keeps the losses."""
 
-    def __init__(self, tell: Callable[[str], None], losses: Losses) -> None:
+    def __init__(self, tell: Callable[[str], None], losses: Losses, *, resumed: bool) -> None:
         self._tell, self._losses = tell, losses
+        self._resumed = ", going on from an earlier run" if resumed else ""
         self._first: tuple[int, float] | None = None
 
     def __call__(self, done: int, steps: int, loss: float) -> None:
@@ -124,7 +124,7 @@ class _Progress:
             self._first = done, now
         began, at = self._first
         left = "" if done == began else f", {_minutes((steps - done) * (now - at) / (done - began))} left"
-        self._tell(f"step {done:,} of {steps:,}, loss {loss:.3f}{left}")
+        self._tell(f"step {done:,} of {steps:,}, loss {loss:.3f}{left}{self._resumed}")
 
 
 def _minutes(seconds: float) -> str:

@@ -32,8 +32,9 @@ Bools = npt.NDArray[np.bool_]
 TIMED_CALLS = 200
 _TIMED_ROWS = 20
 CALIBRATION_ERROR = "calibration error (ECE)"
+AP = "average precision"
 _MEASURES = (
-    ("average precision", paired.average_precision),
+    (AP, paired.average_precision),
     ("Brier score", paired.brier),
     (CALIBRATION_ERROR, paired.calibration_error),
 )

@@ -46,12 +46,14 @@ def due(
     history: History | None = None,
     *,
     encoder: RegisteredEncoder | None = None,
+    refreshed: bool = False,
 ) -> Due:
     """Check whether a harm is due for retraining. A harm without a version always is.
 
     Args:
         history: reads the event log once for several harms; None: for this one.
         encoder: the promoted one, if the harm is due until it was trained with it.
+        refreshed: another encoder will be promoted before, which the harm follows.
 
     Raises:
         Unavailable: MLflow or the database can't be reached.
@@ -76,9 +78,11 @@ def due(
     enough = fresh >= rule.new_labels or (drifted and fresh > 0)
     if drifted and not fresh:
         why += ", but retraining needs new labels"
-    if encoder is not None and _has_to_follow(settings, policy, harm, newest, encoder):
-        enough = True
-        why += f"; encoder v{encoder.version} was promoted since"
+    if encoder is not None and _wants_encoder(settings, policy, harm):
+        if refreshed:
+            return Due(True, fresh, drifted, f"it follows the encoder, which is refreshed first; {why}.")
+        if _is_behind(newest, encoder):
+            return Due(True, fresh, drifted, f"encoder v{encoder.version} was promoted since; {why}.")
     return Due(enough, fresh, drifted, why + ".")
 
 
@@ -110,13 +114,14 @@ def are_new(labels: int) -> str:
     return "1 label is new" if labels == 1 else f"{labels:,} labels are new"
 
 
-def _has_to_follow(
-    settings: Settings, policy: HarmPolicy, harm: str, newest: Registered, encoder: RegisteredEncoder
-) -> bool:
-    """Whether the harm is to be trained with the encoder, and its newest version was trained before its promotion.
+def _wants_encoder(settings: Settings, policy: HarmPolicy, harm: str) -> bool:
+    """Whether the harm is to be trained with the promoted encoder."""
+    return encoder_wanted(settings, policy, load_config(settings, harm)) in ("auto", "tuned")
+
+
+def _is_behind(newest: Registered, encoder: RegisteredEncoder) -> bool:
+    """Whether a harm's newest version was trained with another encoder, before this one's promotion.
 
     A rollback is no promotion, so harms don't go back with the encoder.
     """
-    wanted = encoder_wanted(settings, policy, load_config(settings, harm))
-    since = encoder.promoted_at > newest.created_at_ms * 1_000
-    return wanted in ("auto", "tuned") and since and newest.tags.get(NEEDED) != encoder.id
+    return encoder.promoted_at > newest.created_at_ms * 1_000 and newest.tags.get(NEEDED) != encoder.id

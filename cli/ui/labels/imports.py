@@ -52,9 +52,11 @@ def import_file(
     return made
 
 
-def say_next(harm: str) -> None:
+def say_next(settings: Settings, harm: str) -> None:
     """What to do after an import without a training."""
+    encoder = ("leads encoder train", "first fine-tune an encoder on the labels of all harms")
     next_steps(
+        *([encoder] if settings.encoder in ("auto", "tuned") else ()),
         (f"leads train {harm}", "train on them, together with decisions and corpora"),
         ("leads labels list", "see all labels that were imported"),
     )
@@ -79,6 +81,10 @@ def _notes(made: Imported) -> list[str]:
     said = [f"Imported as file:{made.name} to {made.path}{replaced}."]
     if made.unchanged:
         said = [f"The same file was imported before as file:{made.name}, so nothing changed."]
+    if made.violating in (0, made.rows):
+        said.append(
+            "All rows have the same label. Training needs both; other files or decisions may have the other one."
+        )
     if made.without_text or made.without_label:
         said.append("Rows without text or label were skipped.")
     if made.duplicates or made.known:

@@ -13,20 +13,24 @@ from leads.db.engine import has_tables
 from leads.errors import ConfigurationError, NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.encoders import NEEDED, WHY_ROLLED_BACK, EncoderRegistry, RegisteredEncoder
+from models.registry.encoders import NEEDED, WHY, WHY_ROLLED_BACK, EncoderRegistry, RegisteredEncoder
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RETIRED
 from models.text import encoder_files as files
 from training.encoder.config import load_tune_config
 from training.encoder.refresh import refresh, refresh_due
-from training.encoder.train import EncoderResult, train_encoder
+from training.encoder.train import EncoderResult, has_begun, train_encoder
 
 _MEASURED = ("harm", "texts", "violating", "AP,\nunseen", "held out", "AP,\nheld out", "AP,\n32 bits")
 _MEASURED_CAPTION = (
     "AP: average precision of the encoder's output alone. Unseen: by networks that were fine-tuned on the other half "
     "of the texts. Held out: on texts held out for any harm, by the encoder as it serves, and with weights of 32 bits."
 )
-_LISTED = ("encoder", "name", "registered\n(UTC)", "state", "mean AP,\nheld out", "needed by")
+_LISTED = ("encoder", "name", "registered\n(UTC)", "state", "harms", "mean AP,\nheld out", "needed by")
+_LISTED_CAPTION = (
+    "The mean AP is over the encoder's own harms, on the texts that were held out then: encoders of other harms or "
+    "labels can't be compared by it. leads models compare compares versions of a harm with different encoders."
+)
 
 
 def train(
@@ -63,6 +67,11 @@ def show(settings: Settings, policies: Policies) -> None:
     known = EncoderRegistry(settings).list()
     if not known:
         note("No encoder is registered yet.")
+        if has_begun(settings):
+            note(
+                "A training was ended before it was done. The next one goes on with it, if labels and settings are "
+                "the same."
+            )
         next_steps(("leads encoder train", "fine-tune one on the labels of all harms"))
         return
     needed = _needed(settings, policies)
@@ -72,12 +81,13 @@ def show(settings: Settings, policies: Policies) -> None:
             one.id,
             minute(one.created_at_ms * 1_000),
             _state(one),
+            _harms(one),
             _mean_ap(one),
             ", ".join(needed.get(one.id, ())) or "–",
         )
         for one in known
     ]
-    console.print(table("Encoders", _LISTED, rows, right=(_LISTED[4],)))
+    console.print(table("Encoders", _LISTED, rows, right=_LISTED[4:6], caption=_LISTED_CAPTION))
     if policies.encoder.refresh is not None and has_tables(settings):
         with opened(settings, create=False) as engine:
             due = refresh_due(settings, policies, engine, MlflowRegistry(settings), known)
@@ -113,33 +123,34 @@ def roll_back(settings: Settings, policies: Policies, why: str) -> None:
 
 def refresh_if_due(
     settings: Settings, policies: Policies, engine: Engine, *, alert: int | None, dry_run: bool
-) -> RegisteredEncoder | None:
+) -> tuple[RegisteredEncoder | None, bool]:
     """Fine-tune the encoder again and promote it, if that is due. Where that isn't possible, say so and go on.
 
-    Returns the promoted encoder, which harms have to be trained with; None if the policies don't ask for that.
+    Returns the promoted encoder, which harms have to be trained with, None if the policies don't ask for that; and
+    whether it is due and wasn't done.
 
     Args:
         alert: the number of the alert that started the retraining.
         dry_run: only say whether it is due.
     """
     if policies.encoder.refresh is None:
-        return None
+        return None, False
     registry = EncoderRegistry(settings)
     encoders = registry.list()
     promoted = next((one for one in encoders if one.promoted), None)
     due = refresh_due(settings, policies, engine, MlflowRegistry(settings), encoders, alert=alert)
     note(f"  the encoder {'is' if due.is_due else 'is not'} due: {escape(due.why)}")
     if not due.is_due or dry_run or promoted is None:
-        return promoted
+        return promoted, due.is_due
     try:
         with working("encoder") as tell:
             result = refresh(settings, policies, due.why, on_progress=tell)
     except (ConfigurationError, NotEnoughData) as error:
         stays = f"Harms are trained with encoder v{promoted.version}, as before."
         note(f"  [yellow]The encoder can't be refreshed:[/yellow] {escape(str(error))} {stays}")
-        return promoted
+        return promoted, False
     _show_result(result)
-    return registry.promoted()
+    return registry.promoted(), False
 
 
 def _say_what_stays(settings: Settings, policies: Policies) -> None:
@@ -162,7 +173,8 @@ def _with_promoted(known: Sequence[RegisteredEncoder]) -> str:
 
 def _state(one: RegisteredEncoder) -> str:
     if one.promoted:
-        return "[green]promoted[/green]"
+        said = one.tags.get(WHY, "")
+        return "[green]promoted[/green]" + (f"\n{minute(one.promoted_at)[:10]}: {escape(said)}" if said else "")
     if not one.rolled_back_at:
         return ""
     why = one.tags.get(WHY_ROLLED_BACK, "")
@@ -209,6 +221,15 @@ def _ap(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def _harms(one: RegisteredEncoder) -> str:
+    """How many harms it was measured on."""
+    return f"{len(_aps(one)):,}" if _aps(one) else "–"
+
+
+def _aps(one: RegisteredEncoder) -> list[float]:
+    return [value for name, value in one.metrics.items() if name.endswith(".ap_held_out")]
+
+
 def _mean_ap(one: RegisteredEncoder) -> str:
-    found = [value for name, value in one.metrics.items() if name.endswith(".ap_held_out")]
+    found = _aps(one)
     return _ap(sum(found) / len(found)) if found else "–"

@@ -28,7 +28,7 @@ from training.config import SEED, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
-from training.gate.side_by_side import compare
+from training.gate.side_by_side import AP, compare
 from training.lifecycle.candidates import HarmVersions
 from training.lifecycle.pages import BLOCKED
 from training.report.measure import metrics_of
@@ -186,7 +186,8 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
     steps = [(f"leads models show {harm} {new}", "see everything about it")]
     tags = registry.tags_of(harm, new)
     blocked = RETIRED in tags or tags.get(GATE, "").startswith(BLOCKED)
-    if not blocked and registry.aliases(harm).get(CHAMPION) != new:
+    is_worse = any(one.difference.high < 0 for one in found.measures if one.name == AP and one.difference)
+    if not (blocked or is_worse) and registry.aliases(harm).get(CHAMPION) != new:
         steps.insert(0, (f"leads models promote {harm} {new}", "make it the champion, if it passes the gate"))
     next_steps(*steps)
 

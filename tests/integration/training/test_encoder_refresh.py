@@ -174,10 +174,12 @@ def test_a_refresh_that_is_due_is_announced_and_then_followed_by_the_harms(train
     shown = run("retrain", "--all", "--dry-run")
     assert "the encoder is due: 50 labels are new since encoder v1 was trained on" in shown
     assert "a refresh is due at 50 or on 20" in shown
+    assert "my_harm is due: it follows the encoder, which is refreshed first" in shown
+    assert "leads retrain --all refresh and retrain what is due" in shown
     assert (trainer.calls, promoted()) == (0, "1")
     shown = run("retrain", "--all")
     assert (trainer.calls, promoted()) == (1, "2")
-    assert "my_harm is due: 50 labels are new since version 1; retraining is due at 1,000; encoder v2 was" in shown
+    assert "my_harm is due: encoder v2 was promoted since; 50 labels are new since version 1; retraining is" in shown
     old, new = (one.id for one in reversed(EncoderRegistry(load_settings()).list()))
     assert needed() == {"1": old, "2": new}
     found = EncoderRegistry(load_settings()).promoted()
