@@ -33,7 +33,8 @@ def write(about: About, learned: Examples, metrics: EncoderMetrics, config: Tune
         "AP: average precision. “Unseen”: by networks that were fine-tuned on the other half of the texts. “Held out”: "
         "on texts that are held out for any harm, by the encoder as it serves.",
         f"The largest difference between outputs with these weights and with weights of 32 bits is "
-        f"{metrics.largest_error:.2g} log-odds. What it costs is the difference of the last two columns.",
+        f"{metrics.largest_error:.2g} log-odds. What it costs is the difference of the last two columns. "
+        "If that is more than 0.005, consider `leads encoder train --precision float32`.",
     ]
     return "\n".join(lines) + "\n"
 

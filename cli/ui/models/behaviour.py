@@ -57,8 +57,8 @@ def show_behaviour(settings: Settings, policies: Policies, harm: str, number: st
     if not failed:
         note("It passes every check.")
     else:
-        left = f", {len(shown)} of them" if len(shown) < len(failed) else ""
-        title = f"Checks that fail: {len(failed)}{left}"
+        left = f"; the first {len(shown)} are shown" if len(shown) < len(failed) else ""
+        title = f"{len(failed)} checks fail{left}" if len(failed) > 1 else "1 check fails"
         console.print(table(title, _FAILED, shown, right=(_FAILED[2], _FAILED[5]), caption=_CAPTION))
     more = [(f"leads models behaviour {harm} {opened.version.version} --all", "see every failed check")]
     next_steps(

@@ -61,8 +61,13 @@ def about(
     changes: Sequence[ModelChange],
     retreat: Retreat | None,
     features: FeatureSet,
+    encoders: Mapping[str, str],
 ) -> TableRows:
-    """Where it comes from, the declared features it takes, and what happened to it."""
+    """Where it comes from, the declared features it takes, and what happened to it.
+
+    Args:
+        encoders: the numbers of registered encoders by their names.
+    """
     tags = found.tags
     counts = languages.read(version.folder)
     until = int(tags.get("leads.labels_until", "0"))
@@ -70,7 +75,7 @@ def about(
         ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
         *((name, escape(tags[tag])) for name, tag in _ORIGIN if tag in tags),
-        *_encoder(version),
+        *_encoder(version, encoders),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
         *_declared(version, features),
         ("languages", "not recorded" if counts is None else languages.summary(counts)),
@@ -86,12 +91,15 @@ def about(
     return [*rows, *((("history" if i == 0 else ""), escape(one)) for i, one in enumerate(history))]
 
 
-def _encoder(version: ModelVersion) -> TableRows:
+def _encoder(version: ModelVersion, encoders: Mapping[str, str]) -> TableRows:
     """The encoder that its texts are encoded with; nothing for a version that doesn't use text."""
     if version.text_stage is None:
         return []
     head = version.text_stage.sentence
-    return [("sentence encoder", head.encoder if head else "none, only n-grams")]
+    if head is None:
+        return [("sentence encoder", "none, only n-grams")]
+    number = encoders.get(head.encoder)
+    return [("sentence encoder", f"v{number} ({head.encoder})" if number else head.encoder)]
 
 
 def _declared(version: ModelVersion, features: FeatureSet) -> TableRows:

@@ -20,6 +20,7 @@ from leads.errors import ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
+from models.registry.encoders import EncoderRegistry
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import GATE, RETIRED, Registered, VersionRegistry, versions_cache
 from models.text.sentence import place_of
@@ -97,7 +98,8 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     found, version, features = opened_version(settings, harm, number)
     number = found.version
     changes = [change for change in history if change.version == number]
-    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)), features)
+    encoders = {one.id: one.version for one in EncoderRegistry(settings).list()}
+    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)), features, encoders)
     console.print(table(f"{harm} v{number}", ("property", "value"), about))
     _print_metrics(version)
     console.print(table("Tiers", ("tier", "from score", "why"), rows.tiers(version), right=("from score",)))

@@ -26,14 +26,14 @@ def test_declared_features_are_named_with_their_meaning_and_whether_they_changed
     live = declared()
     version = scripted(np.zeros(1), contract=contract_for(text=True, features=live))
     found = Registered("2", "run", 0, {}, {})
-    shown = dict(about(found, version, {}, [], None, live))
+    shown = dict(about(found, version, {}, [], None, live, {}))
     assert shown["declared features"] == f"{OURS}: reports it made in a day (count)"
     assert "can't serve" not in shown
-    changed = dict(about(found, version, {}, [], None, declared(window="7d")))
+    changed = dict(about(found, version, {}, [], None, declared(window="7d"), {}))
     assert "its declaration changed" in changed["can't serve"]
-    gone = dict(about(found, version, {}, [], None, BUILTIN))
+    gone = dict(about(found, version, {}, [], None, BUILTIN, {}))
     assert gone["declared features"] == f"{OURS}: no longer declared"
-    plain = about(found, scripted(np.zeros(1), contract=contract_for(text=True)), {}, [], None, live)
+    plain = about(found, scripted(np.zeros(1), contract=contract_for(text=True)), {}, [], None, live, {})
     assert not {"declared features", "can't serve"} & dict(plain).keys()
 
 
