@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -87,7 +88,7 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, lines, path) from None
+        raise _explain(error, lines, path, model) from None
 
 
 def line_of(path: Path, at: Sequence[str]) -> int:
@@ -158,7 +159,9 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
         ) from error
 
 
-def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
+def _explain(
+    error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path, model: type[Strict]
+) -> ConfigurationError:
     """One error for all that is wrong, in the order of the file."""
     found: dict[tuple[str, ...], tuple[int, ConfigurationError]] = {}
     for one in error.errors():
@@ -173,13 +176,40 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path:
             # For each type that a value may have, there is an error.
             key = at if one["type"] == "missing" else nearest
             remedy = {
-                "extra_forbidden": "Remove the key or correct its spelling.",
+                "extra_forbidden": f"Remove the key or correct its spelling{_meant(model, key)}",
                 "missing": f"Add {at[-1] if at else 'it'}.",
             }.get(one["type"], "Correct the value.")
             place, line = ".".join(key) or "the file", lines.get(nearest, 1)
             explained = ConfigurationError(f"{place}: {message}.", field=f"{path}:{line}", remedy=remedy)
             found.setdefault(key, (line, explained))
     return together([each for _, each in sorted(found.values(), key=lambda pair: pair[0])], "places")
+
+
+def _meant(model: type[Strict], key: tuple[str, ...]) -> str:
+    """The key of the same section that was likely meant, as the end of a sentence; a full stop if none is alike."""
+    sections: set[type[BaseModel]] = {model}
+    for part in key[:-1]:
+        sections = {inner for section in sections for inner in _sections_at(section, part)}
+    known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+    alike = get_close_matches(key[-1], known, 1) if key else []
+    return f": {alike[0]}?" if alike else "."
+
+
+def _sections_at(section: type[BaseModel], key: str) -> Iterator[type[BaseModel]]:
+    """The sections that a key's value, or the values below it, may be."""
+    fields = {field.alias or name: field for name, field in section.model_fields.items()}
+    if key in fields:
+        yield from _sections_in(fields[key].annotation)
+    else:
+        # The key is a name below a section that maps names to sections.
+        yield section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
 
 
 def _nearest(at: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:

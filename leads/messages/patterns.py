@@ -69,6 +69,10 @@ def pydantic_message(error: Mapping[str, Any]) -> str:
     """The message of one of pydantic's errors, without a full stop and without a regular expression."""
     if error["type"] == "string_pattern_mismatch":
         return f"Contains characters that are not allowed. {allowed_by(error['ctx']['pattern'])}"
+    if error["type"] == "extra_forbidden":
+        return "There is no such key here"
+    if error["type"] == "missing":
+        return "It is missing"
     if error["type"] in _NOT_KEYS:
         return "Expected keys with values"
     message: str = error["msg"]

@@ -150,3 +150,30 @@ def test_an_error_is_one_message_on_stderr_and_exit_code_1(home: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does() -> None:
+    """The command stands for one that works: it ends itself, and would wait for ever."""
+    script = (
+        "import os, signal, time\n"
+        "from cli import app\n"
+        "def work(**_):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(600)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('cleaned up')\n"
+        "        raise\n"
+        "app.app = work\n"
+        "app.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "cleaned up\n"), done.stderr
+
+
+def test_a_text_to_paste_keeps_its_lines(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,l\nx,1\n")
+    command = [sys.executable, "-m", "cli", "labels", "import", "my_harm", str(tmp_path / "a.csv")]
+    done = subprocess.run([*command, "--text", "t", "--label", "l"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "\n  my_harm:\n    title: My harm\n" in done.stderr

@@ -92,8 +92,8 @@ def test_the_default_policies_are_valid() -> None:
         (
             "    severity: 3",
             "    severity: 3\n    severty: 3",
-            "policies.yaml:9: harms.spam.severty: Extra inputs are not permitted. "
-            "Remove the key or correct its spelling.",
+            "policies.yaml:9: harms.spam.severty: There is no such key here. "
+            "Remove the key or correct its spelling: severity?",
         ),
         (
             "    severity: 3",
@@ -108,7 +108,7 @@ def test_the_default_policies_are_valid() -> None:
         (
             "    title: Spam\n",
             "",
-            "policies.yaml:5: harms.spam.title: Field required. Add title.",
+            "policies.yaml:5: harms.spam.title: It is missing. Add title.",
         ),
         (
             "      at_least: 0.9",
@@ -205,7 +205,7 @@ def test_a_category_that_the_dsa_dropped_is_refused_with_its_successor(file: Pat
         ("\nfive\n", "policies.yaml:2: The file is a single value."),
         ("- a\n- b\n", "policies.yaml:1: The file is a list. Write keys with values: version, "),
         ("version: 1\nharms: {}\n", "policies.yaml:2: harms:"),
-        ("version: 1\n", "harms: Field required. Add harms."),
+        ("version: 1\n", "harms: It is missing. Add harms."),
         (b"version: 1\n# \xff\n", "policies.yaml:2: This line isn't UTF-8: it has the byte 0xff."),
         ("version: 1\n\tharms: x\n", "policies.yaml:2: Invalid YAML:"),
         ("version: 1\n---\nversion: 1\n", "Invalid YAML:"),
