@@ -70,7 +70,7 @@ def pydantic_message(error: Mapping[str, Any]) -> str:
     if error["type"] == "string_pattern_mismatch":
         return f"Contains characters that are not allowed. {allowed_by(error['ctx']['pattern'])}"
     if error["type"] == "extra_forbidden":
-        return "There is no such key here"
+        return "This key is unknown"
     if error["type"] == "missing":
         return "It is missing"
     if error["type"] in _NOT_KEYS:

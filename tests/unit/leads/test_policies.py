@@ -92,7 +92,7 @@ def test_the_default_policies_are_valid() -> None:
         (
             "    severity: 3",
             "    severity: 3\n    severty: 3",
-            "policies.yaml:9: harms.spam.severty: There is no such key here. "
+            "policies.yaml:9: harms.spam.severty: This key is unknown. "
             "Remove the key or correct its spelling: severity?",
         ),
         (

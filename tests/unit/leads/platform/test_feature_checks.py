@@ -66,7 +66,7 @@ def path(tmp_path: Path) -> Path:
         ("item.x: {max: tip.amount, window: 7d, at_least: 0, meaning: x}", "at_least needs the window ever"),
         ("item.x: {age: days, meaning: x}", "'hours'"),
         ("item.x: {count: tip, window: 1h}", "meaning: It is missing"),
-        ("item.x: {count: tip, window: 1h, meaning: x, when: now}", "when: There is no such key here"),
+        ("item.x: {count: tip, window: 1h, meaning: x, when: now}", "when: This key is unknown"),
         ("track.x: {count: tip, window: 1h, meaning: x}", "track isn't a row that features are read from"),
         ("x: {count: tip, window: 1h, meaning: x}", "Write a row and a name"),
         ("item.plays_7d: {count: tip, window: 1h, meaning: x}", "every platform has a feature of this name already"),

@@ -59,7 +59,7 @@ def test_what_is_no_duration_is_refused_with_line_and_example(tmp_path: Path, te
         ("prediction_summaries: 14d", "retention.prediction_summaries: 14d is too short: windows are compared"),
         ("metric_rows: 7d", "retention.metric_rows: 7d is too short: pages show two weeks"),
         ("outbox: 1d", "retention.outbox: 1d is too short: messages that fail are tried again for three days."),
-        ("events: 30d", "retention.events: There is no such key here. Remove the key or correct its spelling."),
+        ("events: 30d", "retention.events: This key is unknown. Remove the key or correct its spelling."),
     ],
 )
 def test_what_checks_and_decisions_need_can_not_be_deleted(tmp_path: Path, more: str, reason: str) -> None:
