@@ -185,9 +185,9 @@ def test_mlflow_serves_servings_numbers(saved: Path, version: ModelVersion, tmp_
         finally:
             os.killpg(server.pid, 15)
             server.wait(30)
-    expected = version.score(*rows_of(version)).score
-    assert np.allclose([row["score"] for row in answer], expected, atol=1e-6)
-    assert [row["tier"] for row in answer] == [version.tier(score) for score in expected.tolist()]
+    expected = version.score(*rows_of(version))
+    assert np.allclose([row["score"] for row in answer], expected.score, atol=1e-6)
+    assert [row["tier"] for row in answer] == version.tiers(expected)
 
 
 def _ask(port: int, version: ModelVersion, server: subprocess.Popen[bytes]) -> list[dict[str, float]]:

@@ -118,7 +118,7 @@ def test_the_portable_form_gives_servings_numbers(
             model.predict(rows[rows.columns[1:]])
     scores = version.score(features, texts)
     assert np.abs(answer["score"].to_numpy() - scores.score).max() < 1e-6
-    assert answer["tier"].tolist() == [version.tier(score) for score in scores.score]
+    assert answer["tier"].tolist() == version.tiers(scores)
 
 
 def test_equal_data_is_not_trained_again(trained: Settings, policies: Policies) -> None:
