@@ -59,10 +59,6 @@ def check_api(settings: Settings) -> Finding:
             text = f"{url} is ready, but files of a published version are damaged."
             return Finding("api", "warning", text, _DAMAGED_WHY, _DAMAGED_REMEDY)
         return Finding("api", "ok", f"{url} is ready")
-    if status == "not_ready" and any(one.champion for one in read_state(settings.published_dir).harms.values()):
-        text = f"{url} answers, but isn't ready: it can't load the champions that are published."
-        log = settings.root / "logs" / "api.log"
-        return Finding("api", "failed", text, NO_API, f"GET /v1/models and {log} say why.")
     reasons = {
         "starting": "It is starting; wait a few seconds.",
         "stopping": "It is stopping.",
@@ -71,6 +67,10 @@ def check_api(settings: Settings) -> Finding:
     if said.get("versions") == "damaged":
         text = f"{url} answers, but isn't ready: a published version is damaged and not fetched again yet."
         return Finding("api", "warning", text, NO_API, _DAMAGED_REMEDY)
+    if status == "not_ready" and any(one.champion for one in read_state(settings.published_dir).harms.values()):
+        text = f"{url} answers, but isn't ready: it can't load the champions that are published."
+        log = settings.root / "logs" / "api.log"
+        return Finding("api", "failed", text, NO_API, f"GET /v1/models and {log} say why.")
     text = f"{url} answers, but isn't ready ({status})."
     return Finding("api", "warning", text, NO_API, reasons.get(status, "See its log."))
 

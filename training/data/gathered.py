@@ -18,6 +18,7 @@ from leads.settings import Settings
 from training.config import TrainingConfig
 from training.data import split
 from training.data.history import History, ScoredLabels, Tell
+from training.data.label_files import IMPORT
 from training.data.labelled_rows import PLATFORM, Deduplicated, LabelledRow, corpus_rows, deduplicated, platform_rows
 from training.data.observations import observations
 from training.evidence import MIN_DISTINCT
@@ -125,8 +126,7 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Lab
         f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "
         f"{MIN_TEXTS} different texts.{hint}",
         field=harm,
-        remedy="Ingest or make more decisions, or import labels of your own: leads labels import "
-        "HARM FILE --text COLUMN --label COLUMN",
+        remedy=f"Ingest or make more decisions, or import labels of your own: {IMPORT}",
     )
 
 
@@ -138,6 +138,5 @@ def _check_sides(harm: str, labels: Bools, held_out: Bools, *, timed: bool) -> N
         f"{harm} has too few different texts: equal texts are held out together, so {chosen} can't hold out "
         f"{MIN_HELD_OUT} violating and {MIN_HELD_OUT} other labels and leave as many to train on.",
         field=harm,
-        remedy="Ingest or make decisions on other texts, or import labels of your own: leads labels import "
-        "HARM FILE --text COLUMN --label COLUMN",
+        remedy=f"Ingest or make decisions on other texts, or import labels of your own: {IMPORT}",
     )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+# The command that imports labels, for errors and next steps.
+IMPORT = "leads labels import HARM FILE --text COLUMN --label COLUMN"
 _ORIGIN = b"lead-serving"
 # Rows written at once, to bound memory.
 _BATCH = 20_000
@@ -122,8 +124,7 @@ def check_harm(settings: Settings, harm: str) -> None:
         raise NotFound(
             f"{harm} has no imported labels.",
             field="HARM",
-            remedy=f"Harms with imported labels: {', '.join(harms) or 'none'}. To import some: leads labels import "
-            "HARM FILE --text COLUMN --label COLUMN",
+            remedy=f"Harms with imported labels: {', '.join(harms) or 'none'}. To import some: {IMPORT}",
         )
 
 

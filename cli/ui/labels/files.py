@@ -11,7 +11,16 @@ from leads.db.engine import database_exists, reading
 from leads.db.scans.added_verdicts import AddedVerdicts, added_verdicts
 from leads.messages.wording import counted
 from leads.settings import Settings
-from training.data.label_files import LabelFile, StoredLabel, check_harm, find, harms_with_files, label_files, remove
+from training.data.label_files import (
+    IMPORT,
+    LabelFile,
+    StoredLabel,
+    check_harm,
+    find,
+    harms_with_files,
+    label_files,
+    remove,
+)
 from training.data.labelled_rows import FILE
 from training.data.observations import Conflict, Observations, observations
 
@@ -37,7 +46,7 @@ def list_files(settings: Settings, harm: str | None) -> None:
     if not rows and not verdicts:
         note("No labels have been imported yet.")
         next_steps(
-            ("leads labels import HARM FILE --text COLUMN --label COLUMN", "import labelled texts"),
+            (IMPORT, "import labelled texts"),
             ("leads labels add HARM FILE --type TYPE", "add verdicts on items of the platform"),
         )
         return

@@ -81,6 +81,11 @@ def test_an_api_that_can_load_no_champion_is_a_failure_and_says_where_the_reason
     assert found.state == "failed"
     assert "can't load the champions" in found.detail
     assert "api.log" in found.remedy
+    # A damaged one is fetched again, so there is nothing to do yet.
+    with api(503, '{"status":"not_ready","versions":"damaged"}') as given:
+        found = check_api(load_settings(home=tmp_path, host=given.host, port=given.port, corpora="none"))
+    assert found.state == "warning"
+    assert "a published version is damaged" in found.detail
 
 
 def test_an_api_that_does_not_run_is_no_failure() -> None:
